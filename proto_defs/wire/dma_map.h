@@ -3,14 +3,17 @@
 #define PROTO_DEFS_WIRE_DMA_MAP_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "proto_defs/wire/flag_set.h"
 #include "proto_defs/wire/iova.h"
-#include "proto_defs/wire/wire_writer.h"
 
 namespace vfio_user {
+
+class WireWriter;
 
 // kMmap and kFileIo are a libvfio-user extension (its include/vfio-user.h), not in the public
 // specification: they say how the server reaches the memory through the descriptor.
@@ -44,6 +47,67 @@ struct DmaMapRequest {
   void AppendTo(WireWriter& out) const;
 
   friend bool operator==(const DmaMapRequest&, const DmaMapRequest&) = default;
+};
+
+// Both are libvfio-user's and QEMU's; the specification calls the field unused.
+enum class DmaUnmapFlag : uint32_t {
+  kGetDirtyBitmap = 1,  // The reply tells which pages the device wrote.
+  kAll = 2,             // Everything that is mapped; address and size are 0.
+};
+using DmaUnmapFlags = FlagSet<DmaUnmapFlag>;
+
+inline constexpr DmaUnmapFlags kKnownDmaUnmapFlags =
+    DmaUnmapFlags(DmaUnmapFlag::kGetDirtyBitmap) | DmaUnmapFlag::kAll;
+
+// Comes before a bitmap of dirty pages. 16 bytes: page size u64 @0 | bitmap bytes u64 @8
+// Source: libvfio-user include/vfio-user.h, "struct vfio_user_bitmap".
+struct DirtyBitmapHeader {
+  static constexpr uint32_t kBytes = 16;
+
+  uint64_t page_size = 0;   // In bytes; what one bit stands for.
+  uint64_t size_bytes = 0;  // Of the bitmap.
+
+  friend bool operator==(const DirtyBitmapHeader&, const DirtyBitmapHeader&) = default;
+};
+
+// Body of DMA_UNMAP (command 3), client to server, without descriptors; a server closes stray ones,
+// because SPDK sends one. 24 bytes, or 40 with kGetDirtyBitmap:
+//   argsz u32 @0 | flags u32 @4 | address u64 @8 | size u64 @16 | DirtyBitmapHeader @24
+// Source: QEMU docs/interop/vfio-user.rst, "VFIO_USER_DMA_UNMAP".
+struct DmaUnmapRequest {
+  static constexpr uint32_t kBytes = 24;
+
+  uint32_t argsz = kBytes;  // Of the longest reply that the client takes.
+  DmaUnmapFlags flags;
+  Iova address{};
+  uint64_t size = 0;  // In bytes.
+  // Present exactly with kGetDirtyBitmap.
+  std::optional<DirtyBitmapHeader> bitmap;
+
+  // InvalidArgument for a body of another length, an argsz that does not hold the reply, an unknown
+  // flag, both flags, kAll with an address or a size, size 0 without kAll, a range that passes
+  // 2^64 - 1, and a page size that is no power of two. Does not look at what is mapped.
+  static absl::StatusOr<DmaUnmapRequest> Parse(std::span<const uint8_t> body);
+  void AppendTo(WireWriter& out) const;
+
+  friend bool operator==(const DmaUnmapRequest&, const DmaUnmapRequest&) = default;
+};
+
+// The reply: the request again and, with kGetDirtyBitmap, the bitmap after it.
+struct DmaUnmapReply {
+  // nullopt for an empty body, which is what libvfio-user sends for a device without DMA.
+  std::optional<DmaUnmapRequest> echo;
+  // A bit per page, the lowest address in the lowest bit of the first byte; echo->bitmap's
+  // size_bytes of them.
+  std::vector<uint8_t> bitmap;
+
+  // InvalidArgument only for a body that is neither empty nor of the length that its flags and
+  // bitmap header say; whether the echo is the request is for the caller to compare. Flags that are
+  // unknown are dropped.
+  static absl::StatusOr<DmaUnmapReply> Parse(std::span<const uint8_t> body);
+  void AppendTo(WireWriter& out) const;
+
+  friend bool operator==(const DmaUnmapReply&, const DmaUnmapReply&) = default;
 };
 
 }  // namespace vfio_user

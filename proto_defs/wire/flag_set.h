@@ -20,6 +20,11 @@ class FlagSet {
     if ((bits & ~known.bits_) != 0) return std::nullopt;
     return FlagSet(bits);
   }
+  // Drops bits outside `known`. Only for what a peer tells about itself, where a newer one may say
+  // more than we understand and nothing is asked of us; never for what it asks us to do.
+  static constexpr FlagSet KnownOf(Bits bits, FlagSet known) {
+    return FlagSet(static_cast<Bits>(bits & known.bits_));
+  }
   constexpr Bits ToWire() const { return bits_; }
 
   constexpr bool Has(Flag flag) const { return (bits_ & static_cast<Bits>(flag)) != 0; }

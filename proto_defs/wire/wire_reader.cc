@@ -10,9 +10,8 @@ namespace vfio_user {
 std::span<const uint8_t> WireReader::Take(size_t count) {
   const size_t start = wanted_;
   // Saturates, so that a huge count cannot make a later read look in bounds.
-  wanted_ = count > std::numeric_limits<size_t>::max() - start
-                ? std::numeric_limits<size_t>::max()
-                : start + count;
+  wanted_ = count > std::numeric_limits<size_t>::max() - start ? std::numeric_limits<size_t>::max()
+                                                               : start + count;
   if (wanted_ > bytes_.size()) return {};
   return bytes_.subspan(start, count);
 }

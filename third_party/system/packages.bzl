@@ -15,7 +15,7 @@ def _abseil():
     targets = {}
     targets.update(_absl("base", ["core_headers"]))
     targets.update(_absl("cleanup", ["cleanup"]))
-    targets.update(_absl("container", ["btree", "flat_hash_map", "inlined_vector"]))
+    targets.update(_absl("container", ["btree", "flat_hash_map", "flat_hash_set", "inlined_vector"]))
     targets.update(_absl("functional", ["function_ref"]))
     targets.update(_absl("status", ["status", "statusor"]))
     targets.update(_absl("strings", ["strings"]))

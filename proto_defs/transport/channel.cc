@@ -1,0 +1,293 @@
+#include "proto_defs/transport/channel.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/limits.h"
+
+namespace vfio_user {
+namespace {
+
+// Replies that may be overdue at once. Their ids cannot be used again until they come, and there
+// are 65,536; a peer that owes this many has stopped answering.
+constexpr size_t kMaxLateReplies = 1024;
+
+}  // namespace
+
+absl::Status Channel::Start(Command command, const MessageContent& content, PendingCall& call) {
+  MessageHeader header;
+  header.command = command;
+  {
+    MutexLock lock(mu_);
+    if (!broken_.ok()) return broken_;
+    if (pending_.size() + late_.size() > UINT16_MAX) {
+      return absl::ResourceExhaustedError("65,536 requests are in flight");
+    }
+    header.msg_id = NextId();
+    call.command_ = command;
+    pending_.emplace(header.msg_id, &call);
+  }
+  const absl::Status sent = Send({header, content.body, content.payload, content.fds});
+  if (sent.ok()) return absl::OkStatus();
+  MutexLock lock(mu_);
+  // When the channel broke, the call may be in the hands of the reader still.
+  while (call.receiving_) call.changed_.Wait(mu_);
+  pending_.erase(header.msg_id);
+  return sent;
+}
+
+absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
+  MutexLock lock(mu_);
+  ++waiting_calls_;
+  call.waiting_ = true;
+  while (!call.done_) {
+    if (!reading_) {
+      // A broken channel has completed every call, so that its status need not be looked at.
+      (void)ReadOneAsReader(deadline);
+    } else if (deadline.never()) {
+      call.changed_.Wait(mu_);
+    } else {
+      call.changed_.WaitUntil(mu_, deadline.time_point());
+    }
+    if (!call.done_ && !call.receiving_ && deadline.passed()) Abandon(call);
+  }
+  call.waiting_ = false;
+  --waiting_calls_;
+  HandOverReading();
+  return call.status_;
+}
+
+absl::Status Channel::Call(Command command, const MessageContent& content, PendingCall& call,
+                           Deadline deadline) {
+  VFIO_USER_RETURN_IF_ERROR(Start(command, content, call));
+  return Wait(call, deadline);
+}
+
+absl::Status Channel::Reply(const MessageHeader& command, const MessageContent& content) {
+  if (command.no_reply) return absl::OkStatus();
+  return Send({command.Reply(), content.body, content.payload, content.fds});
+}
+
+absl::Status Channel::ReplyError(const MessageHeader& command, uint32_t wire_errno) {
+  if (command.no_reply) return absl::OkStatus();
+  // Header only: libvfio-user does not read the body of an error reply, and would then take it
+  // for the next message.
+  return Send({.header = command.Reply(wire_errno), .body = {}, .payload = {}, .fds = {}});
+}
+
+absl::Status Channel::Serve() {
+  MutexLock lock(mu_);
+  while (reading_ && broken_.ok()) idle_.Wait(mu_);
+  reading_ = true;
+  while (broken_.ok()) {
+    mu_.Unlock();
+    const auto result = ReadOne(Deadline::Never());
+    mu_.Lock();
+    if (!result.ok()) Break(result.status());
+  }
+  reading_ = false;
+  return broken_;
+}
+
+absl::Status Channel::ServeWhenIdle() {
+  MutexLock lock(mu_);
+  while (broken_.ok()) {
+    if (reading_ || waiting_calls_ > 0) {
+      idle_.Wait(mu_);
+      continue;
+    }
+    // Without the role, so that a call that begins now can read its own reply. When this thread
+    // wakes although somebody else reads, it goes back to waiting for its turn.
+    mu_.Unlock();
+    const absl::Status readable = stream_.socket().WaitReadable(Deadline::Never());
+    mu_.Lock();
+    if (!readable.ok()) Break(readable);
+    if (reading_ || waiting_calls_ > 0 || !broken_.ok()) continue;
+    (void)ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
+    HandOverReading();
+  }
+  return broken_;
+}
+
+absl::Status Channel::Poll() {
+  MutexLock lock(mu_);
+  while (broken_.ok() && !reading_) {
+    const auto result = ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
+    if (result.ok() && *result == ReadResult::kNothing) break;
+  }
+  HandOverReading();
+  return broken_;
+}
+
+void Channel::Close(const absl::Status& reason) {
+  MutexLock lock(mu_);
+  Break(reason);
+}
+
+absl::Status Channel::status() const {
+  MutexLock lock(mu_);
+  return broken_;
+}
+
+absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Deadline deadline) {
+  reading_ = true;
+  mu_.Unlock();
+  const auto result = ReadOne(deadline);
+  mu_.Lock();
+  reading_ = false;
+  if (!result.ok()) Break(result.status());
+  return result;
+}
+
+absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
+  auto incoming = stream_.ReceiveHeader(deadline);
+  if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
+  VFIO_USER_RETURN_IF_ERROR(incoming.status());
+  const MessageHeader& header = incoming->header;
+  if (header.is_command()) {
+    VFIO_USER_RETURN_IF_ERROR(HandleCommand(*std::move(incoming)));
+  } else if (header.is_reply()) {
+    VFIO_USER_RETURN_IF_ERROR(HandleReply(*std::move(incoming)));
+  } else {
+    return absl::DataLossError(fmt::format("{}: message type is {}, want 0 (command) or 1 (reply)",
+                                           CommandName(header.command), header.type));
+  }
+  return ReadResult::kMessage;
+}
+
+absl::Status Channel::HandleCommand(MessageStream::Incoming incoming) {
+  command_body_.resize(incoming.body_bytes);
+  VFIO_USER_RETURN_IF_ERROR(stream_.ReceiveBody(command_body_));
+  IncomingCommand command = {incoming.header, command_body_, std::move(incoming.fds)};
+  return handler_(command);
+}
+
+absl::Status Channel::HandleReply(MessageStream::Incoming incoming) {
+  VFIO_USER_ASSIGN_OR_RETURN(PendingCall* const call, Claim(incoming.header));
+  if (call == nullptr) return stream_.DiscardBody(incoming.body_bytes);
+
+  const absl::Status received = ReceiveReply(std::move(incoming), *call);
+
+  MutexLock lock(mu_);
+  call->receiving_ = false;
+  call->done_ = true;
+  if (!received.ok()) {
+    Break(received);
+    call->status_ = broken_;
+  }
+  call->changed_.NotifyAll();
+  return received;
+}
+
+absl::StatusOr<PendingCall*> Channel::Claim(const MessageHeader& reply) {
+  MutexLock lock(mu_);
+  const auto found = pending_.find(reply.msg_id);
+  if (found == pending_.end()) {
+    if (late_.erase(reply.msg_id) != 0) return nullptr;
+    // Some servers answer a failed command although it asked for no reply.
+    if (reply.error_flag) return nullptr;
+    return absl::DataLossError(fmt::format("{}: reply with id {}, which no request has",
+                                           CommandName(reply.command), reply.msg_id));
+  }
+  PendingCall& call = *found->second;
+  if (reply.command != call.command_) {
+    return absl::DataLossError(fmt::format("reply with id {} is to {}, want {}", reply.msg_id,
+                                           CommandName(reply.command), CommandName(call.command_)));
+  }
+  pending_.erase(found);
+  call.receiving_ = true;
+  return &call;
+}
+
+absl::Status Channel::ReceiveReply(MessageStream::Incoming incoming, PendingCall& call) {
+  if (incoming.header.error_flag) {
+    call.status_ = PeerError(incoming.header.command, incoming.header.error);
+    // The specification sends none, libvfio-user does.
+    return stream_.DiscardBody(incoming.body_bytes);
+  }
+  call.fds_ = std::move(incoming.fds);
+  call.body_.resize(std::min(incoming.body_bytes, call.fixed_bytes_));
+  absl::InlinedVector<iovec, 8> parts = {
+      {.iov_base = call.body_.data(), .iov_len = call.body_.size()}};
+  size_t left = incoming.body_bytes - call.body_.size();
+  for (const std::span<std::byte> piece : call.scatter_) {
+    const size_t bytes = std::min(left, piece.size());
+    if (bytes > 0) parts.push_back({.iov_base = piece.data(), .iov_len = bytes});
+    call.scattered_bytes_ += bytes;
+    left -= bytes;
+  }
+  if (left > 0) {
+    return absl::DataLossError(fmt::format("{}: reply of {} bytes, {} more than asked for",
+                                           CommandName(call.command_), incoming.header.msg_size,
+                                           left));
+  }
+  return stream_.ReceiveBody(std::span(parts.data(), parts.size()));
+}
+
+uint16_t Channel::NextId() {
+  while (pending_.contains(next_id_) || late_.contains(next_id_)) ++next_id_;
+  return next_id_++;
+}
+
+void Channel::Abandon(PendingCall& call) {
+  const auto found = std::find_if(pending_.begin(), pending_.end(),
+                                  [&call](const auto& entry) { return entry.second == &call; });
+  if (found != pending_.end()) {
+    late_.insert(found->first);
+    pending_.erase(found);
+  }
+  call.done_ = true;
+  call.status_ =
+      absl::DeadlineExceededError(fmt::format("{}: no reply in time", CommandName(call.command_)));
+  if (late_.size() > kMaxLateReplies) {
+    Break(absl::DeadlineExceededError(
+        fmt::format("the peer left {} requests unanswered", late_.size())));
+  }
+}
+
+void Channel::HandOverReading() {
+  if (reading_) return;
+  if (waiting_calls_ == 0) {
+    idle_.NotifyOne();
+    return;
+  }
+  for (const auto& [id, call] : pending_) {
+    if (!call->waiting_) continue;
+    call->changed_.NotifyAll();
+    return;
+  }
+}
+
+void Channel::Break(const absl::Status& reason) {
+  if (!broken_.ok()) return;
+  broken_ = reason;
+  // Wakes whoever reads or sends. The descriptor stays open until nobody can be using it.
+  stream_.Shutdown();
+  for (const auto& [id, call] : pending_) {
+    call->done_ = true;
+    call->status_ = broken_;
+    call->changed_.NotifyAll();
+  }
+  pending_.clear();
+  idle_.NotifyAll();
+}
+
+absl::Status Channel::Send(const OutgoingMessage& message) {
+  absl::Status sent;
+  {
+    MutexLock lock(send_mu_);
+    sent = stream_.Send(message);
+  }
+  if (sent.ok() || absl::IsInvalidArgument(sent)) return sent;
+  MutexLock lock(mu_);
+  Break(sent);
+  return broken_;
+}
+
+}  // namespace vfio_user

@@ -1,0 +1,175 @@
+// Requests and replies, in both directions, over one message stream.
+#ifndef PROTO_DEFS_TRANSPORT_CHANNEL_H_
+#define PROTO_DEFS_TRANSPORT_CHANNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto_defs/base/mutex.h"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/message_stream.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/header.h"
+
+namespace vfio_user {
+
+// A command that the peer sent, for a handler to answer.
+struct IncomingCommand {
+  MessageHeader header;
+  std::span<const uint8_t> body;  // Valid until the handler returns.
+  std::vector<UniqueFd> fds;
+};
+
+// What follows the header of a request or a reply; all of it borrowed until it is sent.
+struct MessageContent {
+  std::span<const uint8_t> body;
+  std::span<const std::span<const std::byte>> payload;
+  std::span<const FdView> fds;
+};
+
+// One request and the place for its reply. It stays where it is, and alive, from Start until Wait
+// has returned.
+class PendingCall {
+ public:
+  PendingCall() = default;
+  // The reply's body beyond its first `fixed_bytes` is received straight into `scatter`, piece
+  // after piece, which is borrowed like the call itself.
+  PendingCall(size_t fixed_bytes, std::span<const std::span<std::byte>> scatter)
+      : fixed_bytes_(fixed_bytes), scatter_(scatter) {}
+  PendingCall(const PendingCall&) = delete;
+  PendingCall& operator=(const PendingCall&) = delete;
+
+  // Of the reply; empty unless Wait returned OK.
+  std::span<const uint8_t> body() const { return body_; }
+  size_t scattered_bytes() const { return scattered_bytes_; }
+  std::vector<UniqueFd> TakeFds() { return std::move(fds_); }
+
+ private:
+  friend class Channel;
+
+  const size_t fixed_bytes_ = SIZE_MAX;
+  const std::span<const std::span<std::byte>> scatter_;
+
+  // Guarded by the channel's mutex, but for the time that receiving_ is set: then the reading
+  // thread alone fills the four above it.
+  Command command_{};
+  std::vector<uint8_t> body_;
+  std::vector<UniqueFd> fds_;
+  size_t scattered_bytes_ = 0;
+  bool receiving_ = false;
+  bool waiting_ = false;
+  bool done_ = false;
+  absl::Status status_;
+  CondVar changed_;
+};
+
+// Matches replies to requests, and gives the peer's commands to a handler. The library has no
+// thread that only reads: who waits for a reply reads the socket itself, so that no hand-over to
+// another thread is on the way of a reply, and passes on what belongs to others.
+//
+// Replies are matched by id *and* by direction: both sides number their commands, and they cross.
+//
+// A request whose deadline passed is forgotten, but its id is kept until its reply comes, which is
+// then dropped. Everything that breaks the protocol or the connection breaks the channel for good:
+// all calls, waiting and later, return that first error.
+//
+// Thread-safe. Locks: send_mu_ and mu_ are never held together.
+class Channel {
+ public:
+  // Answers with Reply or ReplyError, now or later, from any thread. An error that it returns
+  // breaks the channel. Runs on whichever thread reads, one at a time, with no lock held.
+  using CommandHandler = std::function<absl::Status(IncomingCommand&)>;
+
+  Channel(MessageStream stream, CommandHandler handler)
+      : stream_(std::move(stream)), handler_(std::move(handler)) {}
+  // No thread may be in a call.
+  ~Channel() = default;
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  // Sends a command. On error nothing is pending.
+  absl::Status Start(Command command, const MessageContent& content, PendingCall& call);
+
+  // Waits for the reply to a started call. The errno of an error reply is kept (see PeerError).
+  // DeadlineExceeded: none came in time, and whether the peer acted is not known.
+  absl::Status Wait(PendingCall& call, Deadline deadline);
+
+  // Start and Wait.
+  absl::Status Call(Command command, const MessageContent& content, PendingCall& call,
+                    Deadline deadline);
+
+  // Answers `command`, unless it asked for no reply.
+  absl::Status Reply(const MessageHeader& command, const MessageContent& content = {});
+  absl::Status ReplyError(const MessageHeader& command, uint32_t wire_errno);
+
+  // Reads until the channel breaks, and returns why. Waiting calls leave the reading to it.
+  absl::Status Serve();
+
+  // Reads whenever no call waits, until the channel breaks, and returns why.
+  absl::Status ServeWhenIdle();
+
+  // Handles what has arrived, without blocking for more; nothing if another thread is reading.
+  absl::Status Poll();
+
+  // Breaks the channel with `reason` (not OK), waking every thread in it. The first reason stays.
+  void Close(const absl::Status& reason);
+
+  // OK, or why the channel is broken.
+  absl::Status status() const;
+
+  const Socket& socket() const { return stream_.socket(); }
+
+  // To be called before the channel is shared between threads.
+  void set_max_message_bytes(uint32_t bytes) { stream_.set_max_message_bytes(bytes); }
+
+ private:
+  enum class ReadResult { kMessage, kNothing };
+
+  // Reads one message and does what it says. Only with the reading role.
+  absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
+  absl::Status HandleCommand(MessageStream::Incoming incoming);
+  absl::Status HandleReply(MessageStream::Incoming incoming);
+  absl::Status ReceiveReply(MessageStream::Incoming incoming, PendingCall& call);
+  // ReadOne with the role taken and given back around it.
+  absl::StatusOr<ReadResult> ReadOneAsReader(Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // The call that `reply` answers; nullptr for one that is to be dropped.
+  absl::StatusOr<PendingCall*> Claim(const MessageHeader& reply) ABSL_LOCKS_EXCLUDED(mu_);
+  uint16_t NextId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Abandon(PendingCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void HandOverReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Break(const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Send(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Receiving is the reading role's, sending is send_mu_'s: see MessageStream.
+  MessageStream stream_;
+  const CommandHandler handler_;
+  Mutex send_mu_;
+
+  mutable Mutex mu_;
+  absl::Status broken_ ABSL_GUARDED_BY(mu_);
+  // Whether a thread has the reading role.
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  int waiting_calls_ ABSL_GUARDED_BY(mu_) = 0;
+  // Signalled when nobody reads and no call waits.
+  CondVar idle_;
+  absl::flat_hash_map<uint16_t, PendingCall*> pending_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<uint16_t> late_ ABSL_GUARDED_BY(mu_);
+  uint16_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
+  // The body of the command at hand; the reading role's. Kept, so that it is allocated once.
+  std::vector<uint8_t> command_body_;
+};
+
+}  // namespace vfio_user
+
+#endif  // PROTO_DEFS_TRANSPORT_CHANNEL_H_

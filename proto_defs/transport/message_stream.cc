@@ -1,0 +1,103 @@
+#include "proto_defs/transport/message_stream.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/limits.h"
+
+namespace vfio_user {
+namespace {
+
+iovec PartOf(std::span<const uint8_t> bytes) {
+  return {.iov_base = const_cast<uint8_t*>(bytes.data()), .iov_len = bytes.size()};
+}
+
+iovec PartOf(std::span<const std::byte> bytes) {
+  return {.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+}
+
+// A connection that closes within a message broke the protocol; between messages it just ended.
+absl::Status HalfMessage(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) {
+    return absl::DataLossError("the peer closed the connection in the middle of a message");
+  }
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::DataLossError("the peer stopped in the middle of a message");
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::Status MessageStream::Send(const OutgoingMessage& message) {
+  size_t bytes = kHeaderBytes + message.body.size();
+  for (const std::span<const std::byte> piece : message.payload) bytes += piece.size();
+  if (bytes > std::numeric_limits<uint32_t>::max()) {
+    return absl::InvalidArgumentError(fmt::format("message of {} bytes, a header holds {}", bytes,
+                                                  std::numeric_limits<uint32_t>::max()));
+  }
+  MessageHeader header = message.header;
+  header.msg_size = static_cast<uint32_t>(bytes);
+  const std::array<uint8_t, kHeaderBytes> header_bytes = header.Serialize();
+
+  absl::InlinedVector<iovec, 8> parts = {PartOf(header_bytes)};
+  if (!message.body.empty()) parts.push_back(PartOf(message.body));
+  for (const std::span<const std::byte> piece : message.payload) {
+    if (!piece.empty()) parts.push_back(PartOf(piece));
+  }
+  return socket_.Send(std::span(parts.data(), parts.size()), message.fds,
+
+                      Deadline::In(options_.stall_timeout));
+}
+
+absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline) {
+  VFIO_USER_RETURN_IF_ERROR(socket_.WaitReadable(deadline));
+  std::array<uint8_t, kHeaderBytes> bytes;
+  VFIO_USER_ASSIGN_OR_RETURN(Socket::Received first, socket_.Receive(bytes, deadline));
+  if (first.bytes == 0) {
+    return ErrnoStatus(ECONNRESET, "the peer closed the connection");
+  }
+  VFIO_USER_RETURN_IF_ERROR(ReceiveRestOfHeader(std::span(bytes).subspan(first.bytes)));
+
+  const MessageHeader header = MessageHeader::Parse(bytes);
+  // Checked before anybody allocates for it: unchecked, msg_size is worth 4 GiB of this process.
+  if (header.msg_size < kHeaderBytes || header.msg_size > options_.max_message_bytes) {
+    return absl::DataLossError(fmt::format("{}: msg_size is {}, want {} to {}",
+                                           CommandName(header.command), header.msg_size,
+                                           kHeaderBytes, options_.max_message_bytes));
+  }
+  return Incoming{header, header.msg_size - kHeaderBytes, std::move(first.fds)};
+}
+
+absl::Status MessageStream::ReceiveRestOfHeader(std::span<uint8_t> rest) {
+  iovec part = PartOf(rest);
+  return HalfMessage(socket_.ReceiveAll({&part, 1}, Deadline::In(options_.stall_timeout)));
+}
+
+absl::Status MessageStream::ReceiveBody(std::span<iovec> parts) {
+  return HalfMessage(socket_.ReceiveAll(parts, Deadline::In(options_.stall_timeout)));
+}
+
+absl::Status MessageStream::ReceiveBody(std::span<uint8_t> body) {
+  iovec part = PartOf(body);
+  return ReceiveBody({&part, 1});
+}
+
+absl::Status MessageStream::DiscardBody(size_t bytes) {
+  std::array<uint8_t, 4096> sink;
+  while (bytes > 0) {
+    const size_t chunk = std::min(bytes, sink.size());
+    VFIO_USER_RETURN_IF_ERROR(ReceiveBody(std::span(sink).first(chunk)));
+    bytes -= chunk;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace vfio_user

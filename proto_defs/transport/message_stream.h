@@ -1,0 +1,80 @@
+// Messages on a socket: a header that says how long the message is, and a body.
+#ifndef PROTO_DEFS_TRANSPORT_MESSAGE_STREAM_H_
+#define PROTO_DEFS_TRANSPORT_MESSAGE_STREAM_H_
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/socket.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/header.h"
+
+namespace vfio_user {
+
+// A message to be sent, all of it borrowed until the call returns.
+struct OutgoingMessage {
+  MessageHeader header;  // Its msg_size is filled in when sent.
+  std::span<const uint8_t> body;
+  // Follows `body` on the wire, gathered from where it lies.
+  std::span<const std::span<const std::byte>> payload;
+  std::span<const FdView> fds;
+};
+
+// Knows framing and no command. One thread may send while another receives; whoever sends, and
+// whoever receives, must be alone (transport/channel.h sees to that).
+class MessageStream {
+ public:
+  struct Options {
+    // A longer message is refused before anything is allocated for it.
+    uint32_t max_message_bytes = kDefaultMaxMessageBytes;
+    // How long a message that has begun, in either direction, may take to be complete. Without it
+    // a peer that stops halfway would hold whoever reads for ever.
+    absl::Duration stall_timeout = absl::Seconds(5);
+  };
+
+  MessageStream(Socket socket, const Options& options)
+      : socket_(std::move(socket)), options_(options) {}
+
+  // InvalidArgument, and nothing sent, for a message that is too long for its header to say.
+  // After any other error the connection is of no more use.
+  absl::Status Send(const OutgoingMessage& message);
+
+  struct Incoming {
+    MessageHeader header;
+    size_t body_bytes = 0;  // To be received next.
+    std::vector<UniqueFd> fds;
+  };
+  // Waits for the next message and reads its header. DeadlineExceeded when none began in time, and
+  // then nothing was read. DataLoss for a msg_size that is too small or too large.
+  absl::StatusOr<Incoming> ReceiveHeader(Deadline deadline);
+
+  // Reads the body whose header was just read: `parts` must be body_bytes long in all.
+  absl::Status ReceiveBody(std::span<iovec> parts);
+  absl::Status ReceiveBody(std::span<uint8_t> body);
+  absl::Status DiscardBody(size_t bytes);
+
+  // See Socket.
+  void Shutdown() { socket_.Shutdown(); }
+  const Socket& socket() const { return socket_; }
+  void set_max_message_bytes(uint32_t bytes) { options_.max_message_bytes = bytes; }
+
+ private:
+  absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
+
+  Socket socket_;
+  Options options_;
+};
+
+}  // namespace vfio_user
+
+#endif  // PROTO_DEFS_TRANSPORT_MESSAGE_STREAM_H_

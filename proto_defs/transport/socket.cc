@@ -1,0 +1,228 @@
+#include "proto_defs/transport/socket.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/transport/socket_address.h"
+#include "proto_defs/wire/limits.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFdsPerMessage);
+
+absl::Status PeerClosed() { return ErrnoStatus(ECONNRESET, "the peer closed the connection"); }
+
+absl::Status WaitFor(const UniqueFd& fd, short events, Deadline deadline) {
+  pollfd entry = {.fd = fd.get(), .events = events, .revents = 0};
+  while (true) {
+    const int ready = ::poll(&entry, 1, deadline.PollMilliseconds());
+    if (ready > 0) return absl::OkStatus();
+    if (ready < 0 && errno != EINTR) return ErrnoStatus(errno, "poll");
+    if (deadline.passed()) {
+      return absl::DeadlineExceededError(events == POLLIN ? "nothing received in time"
+                                                          : "the peer does not read in time");
+    }
+  }
+}
+
+// Puts `fds` into `control`, which must outlive the sending of `message`.
+void AttachFds(msghdr& message, std::span<const FdView> fds, std::span<char> control) {
+  if (fds.empty()) return;
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
+  std::memset(control.data(), 0, message.msg_controllen);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
+  for (size_t i = 0; i < fds.size(); ++i) {
+    const int fd = fds[i].get();
+    std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(fd));
+  }
+}
+
+std::vector<UniqueFd> TakeRights(msghdr& message) {
+  std::vector<UniqueFd> fds;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
+      fds.emplace_back(fd);
+    }
+  }
+  return fds;
+}
+
+// Drops the first `bytes` bytes of `parts`.
+std::span<iovec> Advance(std::span<iovec> parts, size_t bytes) {
+  while (!parts.empty() && bytes >= parts.front().iov_len) {
+    bytes -= parts.front().iov_len;
+    parts = parts.subspan(1);
+  }
+  if (!parts.empty()) {
+    parts.front().iov_base = static_cast<char*>(parts.front().iov_base) + bytes;
+    parts.front().iov_len -= bytes;
+  }
+  return parts;
+}
+
+msghdr MessageFor(std::span<iovec> parts) {
+  msghdr message = {};
+  message.msg_iov = parts.data();
+  // The kernel refuses more in one call; the loop that calls again sends the rest.
+  message.msg_iovlen = std::min<size_t>(parts.size(), IOV_MAX);
+  return message;
+}
+
+}  // namespace
+
+absl::StatusOr<Socket> Socket::Adopt(UniqueFd fd) {
+  int domain = 0;
+  int type = 0;
+  socklen_t length = sizeof(int);
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 ||
+      ::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length) != 0) {
+    return ErrnoStatus(errno, fmt::format("descriptor {} is not a socket", fd.get()));
+  }
+  if (domain != AF_UNIX || type != SOCK_STREAM) {
+    return absl::InvalidArgumentError(
+        fmt::format("descriptor {} is not a UNIX stream socket", fd.get()));
+  }
+  sockaddr_un peer;
+  socklen_t peer_length = sizeof(peer);
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&peer), &peer_length) != 0) {
+    return ErrnoStatus(errno, fmt::format("socket {} is not connected", fd.get()));
+  }
+  if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) return ErrnoStatus(errno, "F_SETFD");
+  return Socket(std::move(fd));
+}
+
+absl::StatusOr<Socket> Socket::Connect(const std::string& path, Deadline deadline) {
+  VFIO_USER_ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::Of(path));
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, "socket");
+  // connect() waits only when the server's queue of clients is full, and then this long.
+  const timeval timeout = deadline.SocketTimeout();
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0) {
+    return ErrnoStatus(errno, "SO_SNDTIMEO");
+  }
+  while (::connect(fd.get(), address.get(), address.length()) != 0) {
+    if (errno != EINTR) return address.ConnectError(errno);
+  }
+  return Socket(std::move(fd));
+}
+
+absl::StatusOr<std::pair<Socket, Socket>> Socket::Pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+    return ErrnoStatus(errno, "socketpair");
+  }
+  return std::pair(Socket(UniqueFd(fds[0])), Socket(UniqueFd(fds[1])));
+}
+
+absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline deadline) {
+  if (fds.size() > kMaxFdsPerMessage) {
+    return absl::InvalidArgumentError(fmt::format("{} descriptors in one message, at most {} fit",
+                                                  fds.size(), kMaxFdsPerMessage));
+  }
+  alignas(cmsghdr) char control[kControlBytes];
+  while (!parts.empty()) {
+    msghdr message = MessageFor(parts);
+    AttachFds(message, fds, control);
+    const ssize_t sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      parts = Advance(parts, static_cast<size_t>(sent));
+      fds = {};
+    } else if (errno == EAGAIN) {
+      VFIO_USER_RETURN_IF_ERROR(WaitFor(fd_, POLLOUT, deadline));
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      return PeerClosed();
+    } else if (errno != EINTR) {
+      return ErrnoStatus(errno, "sendmsg");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Socket::Received> Socket::Receive(std::span<uint8_t> into, Deadline deadline) {
+  alignas(cmsghdr) char control[kControlBytes];
+  while (true) {
+    iovec part = {.iov_base = into.data(), .iov_len = into.size()};
+    msghdr message = MessageFor({&part, 1});
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (got >= 0) {
+      // Owned before any check can return: the kernel has already put them into this process.
+      Received received = {static_cast<size_t>(got), TakeRights(message)};
+      if ((message.msg_flags & MSG_CTRUNC) != 0) {
+        return absl::DataLossError("descriptors were lost: too many, or none left to be had");
+      }
+      return received;
+    }
+    if (errno == EAGAIN) {
+      VFIO_USER_RETURN_IF_ERROR(WaitReadable(deadline));
+    } else if (errno == ECONNRESET) {
+      return PeerClosed();
+    } else if (errno != EINTR) {
+      return ErrnoStatus(errno, "recvmsg");
+    }
+  }
+}
+
+absl::Status Socket::ReceiveAll(std::span<iovec> parts, Deadline deadline) {
+  parts = Advance(parts, 0);
+  while (!parts.empty()) {
+    msghdr message = MessageFor(parts);
+    const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT);
+    if (got > 0) {
+      if ((message.msg_flags & MSG_CTRUNC) != 0) {
+        return absl::DataLossError("descriptors arrived in the middle of a message");
+      }
+      parts = Advance(parts, static_cast<size_t>(got));
+    } else if (got == 0) {
+      return PeerClosed();
+    } else if (errno == EAGAIN) {
+      VFIO_USER_RETURN_IF_ERROR(WaitReadable(deadline));
+    } else if (errno == ECONNRESET) {
+      return PeerClosed();
+    } else if (errno != EINTR) {
+      return ErrnoStatus(errno, "recvmsg");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Socket::WaitReadable(Deadline deadline) const {
+  return WaitFor(fd_, POLLIN, deadline);
+}
+
+void Socket::Shutdown() { (void)::shutdown(fd_.get(), SHUT_RDWR); }
+
+absl::StatusOr<PeerCredentials> Socket::GetPeerCredentials() const {
+  ucred credentials = {};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return ErrnoStatus(errno, "SO_PEERCRED");
+  }
+  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
+}
+
+}  // namespace vfio_user

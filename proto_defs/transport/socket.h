@@ -1,0 +1,81 @@
+// A connected UNIX stream socket that carries bytes and descriptors.
+#ifndef PROTO_DEFS_TRANSPORT_SOCKET_H_
+#define PROTO_DEFS_TRANSPORT_SOCKET_H_
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/unique_fd.h"
+
+namespace vfio_user {
+
+// Who is at the other end, as the kernel noted when the connection was made (SO_PEERCRED).
+struct PeerCredentials {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+// Thread-safe in that one thread may send while another receives; two senders, or two receivers,
+// must take turns. Errors: Unavailable when the peer is gone, DeadlineExceeded.
+class Socket {
+ public:
+  // Takes `fd`. InvalidArgument unless it is a connected UNIX stream socket. It is made
+  // close-on-exec.
+  static absl::StatusOr<Socket> Adopt(UniqueFd fd);
+
+  // Connects to the socket at `path`. NotFound when nothing is there, Unavailable when nobody
+  // listens, InvalidArgument for a path that cannot be a socket's (too long, a directory).
+  static absl::StatusOr<Socket> Connect(const std::string& path, Deadline deadline);
+
+  // Two sockets connected to each other.
+  static absl::StatusOr<std::pair<Socket, Socket>> Pair();
+
+  // Sends all of `parts` and, with the first byte, `fds` (at most kMaxFdsPerMessage). One
+  // sendmsg() unless the socket's buffer is full. After an error an unknown number of bytes has
+  // been sent, and the connection is of no more use.
+  absl::Status Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline deadline);
+
+  struct Received {
+    size_t bytes = 0;  // 0: the peer closed its end.
+    std::vector<UniqueFd> fds;
+  };
+  // One recvmsg() of at most `into`'s length, once something is there to be read. Descriptors are
+  // owned by the result before anything is judged; more than kMaxFdsPerMessage are DataLoss.
+  absl::StatusOr<Received> Receive(std::span<uint8_t> into, Deadline deadline);
+
+  // Fills all of `parts`, changing them on the way. Descriptors in the middle of the bytes are
+  // DataLoss (the kernel closes them). Unavailable when the peer closes before the end.
+  absl::Status ReceiveAll(std::span<iovec> parts, Deadline deadline);
+
+  // Waits until there is something to read, or the peer has closed. DeadlineExceeded otherwise.
+  absl::Status WaitReadable(Deadline deadline) const;
+
+  // Ends the connection in both directions; whoever waits in a call on it is woken.
+  void Shutdown();
+
+  absl::StatusOr<PeerCredentials> GetPeerCredentials() const;
+
+  FdView fd() const { return fd_; }
+
+ private:
+  friend class Listener;
+
+  explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  UniqueFd fd_;
+};
+
+}  // namespace vfio_user
+
+#endif  // PROTO_DEFS_TRANSPORT_SOCKET_H_

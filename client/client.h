@@ -1,0 +1,110 @@
+// The client side of vfio-user: a device that another process serves, used from this one.
+//
+//   absl::StatusOr<Client> client = Client::Connect("/run/device.sock");
+//   absl::StatusOr<DmaMapping> mapping = client->Map(std::span(buffer, length));
+//   absl::StatusOr<Region> bar0 = client->OpenRegion(RegionIndex::kBar0);
+//   absl::Status status = bar0->Write<uint64_t>(0x10, ToU64(mapping->iova()));
+//
+// The device reads and writes `buffer` where it lies, be it from malloc, on a stack or in a file.
+#ifndef CLIENT_CLIENT_H_
+#define CLIENT_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/client_options.h"
+#include "client/dma_mapping.h"
+#include "client/interrupt.h"
+#include "client/region.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/region_info.h"
+#include "proto_defs/wire/version.h"
+
+namespace vfio_user {
+
+class DmaMapper;
+class Session;
+
+// A connection to one device. Movable; what it gave out (regions, mappings, interrupts) keeps the
+// connection alive without it. Thread-safe, but for moving.
+//
+// Errors that every call may return: Unavailable when the server is gone and DataLoss when it
+// broke the protocol, both for good; DeadlineExceeded when it did not answer in reply_timeout (the
+// device may act on the request still); FailedPrecondition in a forked child, whose memory is not
+// the one that was lent; Unimplemented and others as the server refused.
+class Client {
+ public:
+  // NotFound: nothing is at `path`. Unavailable: nobody serves there, or the server has a client
+  // already. DeadlineExceeded: no answer in connect_timeout. DataLoss: that is no vfio-user server.
+  static absl::StatusOr<Client> Connect(const std::string& path, const ClientOptions& options = {});
+
+  // The same on a connected UNIX stream socket, which it takes.
+  static absl::StatusOr<Client> Adopt(UniqueFd socket, const ClientOptions& options = {});
+
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  // What the server said of itself when it was connected to.
+  const VersionMessage& server_version() const;
+  // The effective bound of one message's data in bytes: the lower of both sides'.
+  uint32_t max_data_xfer_bytes() const;
+  // Whether the server's own commands have a socket of their own.
+  bool has_twin_socket() const;
+
+  absl::StatusOr<DeviceInfo> GetDeviceInfo() const;
+  // The descriptors of a mappable region are not fetched. NotFound for an index that the device
+  // does not have.
+  absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) const;
+  absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index) const;
+
+  // Mappings and bound interrupts outlive it; registers do not.
+  absl::Status Reset() const;
+
+  // NotFound for a region of size 0.
+  absl::StatusOr<Region> OpenRegion(RegionIndex index) const;
+
+  // Lets the device read and write `memory`, which must outlive the DmaMapping. Any alignment;
+  // length in bytes, not 0. InvalidArgument for an empty or wrapping range, AlreadyExists where
+  // the bus addresses are taken, ResourceExhausted at the server's limit of mappings,
+  // PermissionDenied for kFileIo to a server that is not trusted, Unimplemented for a path that the
+  // server does not know. On error, no change. Blocks for one round trip, or two with kAuto.
+  absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory, const MapOptions& options = {}) const;
+
+  // The same for memory that the device may only read; the server's descriptor is O_RDONLY then.
+  absl::StatusOr<DmaMapping> Map(std::span<const std::byte> memory,
+                                 const MapOptions& options = {}) const;
+
+  // The same for memory that is a file's, which the server can map instead of copying.
+  absl::StatusOr<DmaMapping> MapFile(const FileMemory& memory,
+                                     const MapOptions& options = {}) const;
+
+  // Binds the vector to a new eventfd. NotFound for a vector that the device does not have.
+  absl::StatusOr<Interrupt> BindInterrupt(IrqIndex index, uint32_t vector) const;
+
+  // With DmaService::kPoll: readable when Poll() has something to do. Borrowed.
+  int poll_fd() const;
+  // Serves the server's commands that have arrived, without waiting for more. With
+  // DmaService::kPoll this must be called for the device to make progress between calls.
+  absl::Status Poll() const;
+
+  // OK, or why the connection is gone.
+  absl::Status status() const;
+
+ private:
+  Client(std::shared_ptr<Session> session, std::shared_ptr<DmaMapper> mapper);
+
+  std::shared_ptr<Session> session_;
+  std::shared_ptr<DmaMapper> mapper_;
+};
+
+}  // namespace vfio_user
+
+#endif  // CLIENT_CLIENT_H_

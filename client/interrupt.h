@@ -1,0 +1,52 @@
+// An interrupt of the device, as an eventfd.
+#ifndef CLIENT_INTERRUPT_H_
+#define CLIENT_INTERRUPT_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_info.h"
+
+namespace vfio_user {
+
+class Session;
+
+// One vector, bound for as long as this lives. Movable. Thread-safe, but for moving; each interrupt
+// is seen by one waiter.
+class Interrupt {
+ public:
+  Interrupt(Interrupt&& other) noexcept = default;
+  Interrupt& operator=(Interrupt&& other) noexcept;
+  // Unbinds the vector, which takes one round trip.
+  ~Interrupt();
+
+  // Waits for the device to signal. The number of times that it did since the last Wait, at least
+  // 1: signals add up. DeadlineExceeded when there was none. Does not notice a lost connection:
+  // give a timeout.
+  absl::StatusOr<uint64_t> Wait(absl::Duration timeout);
+
+  // Readable when the interrupt is pending, for poll() and epoll; Wait(absl::ZeroDuration()) then
+  // takes it. Borrowed.
+  int fd() const { return eventfd_.get(); }
+
+  IrqIndex index() const { return index_; }
+  uint32_t vector() const { return vector_; }
+
+ private:
+  friend class Client;
+  Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index, uint32_t vector);
+
+  // Null when moved from.
+  std::shared_ptr<Session> session_;
+  UniqueFd eventfd_;
+  IrqIndex index_{};
+  uint32_t vector_ = 0;
+};
+
+}  // namespace vfio_user
+
+#endif  // CLIENT_INTERRUPT_H_

@@ -18,7 +18,7 @@ def _abseil():
     targets.update(_absl("container", ["btree", "flat_hash_map", "flat_hash_set", "inlined_vector"]))
     targets.update(_absl("functional", ["function_ref"]))
     targets.update(_absl("status", ["status", "statusor"]))
-    targets.update(_absl("strings", ["strings"]))
+    targets.update(_absl("strings", ["cord", "strings"]))
     targets.update(_absl("time", ["time"]))
     return targets
 
@@ -54,3 +54,4 @@ def system_packages():
     })
     pkg_config_repository(name = "nlohmann_json", targets = {":json": ["nlohmann_json"]})
     pkg_config_repository(name = "cli11", targets = {":cli11": ["CLI11"]})
+    pkg_config_repository(name = "zlib", targets = {":zlib": ["zlib"]})

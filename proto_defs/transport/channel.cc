@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
-#include "proto_defs/wire/limits.h"
 
 namespace vfio_user {
 namespace {

@@ -49,8 +49,8 @@ struct DeviceFeature {
 
   uint32_t argsz = kBytes;  // In a request, of the longest reply body that the client takes.
   Feature feature{};
-  FeatureOps ops;
-  std::vector<uint8_t> data;  // One of the structures below.
+  FeatureOps ops{};
+  std::vector<uint8_t> data{};  // One of the structures below.
 
   // InvalidArgument for a body or an argsz below 8, an unknown flag, no operation, and kGet with
   // kSet without kProbe. Does not parse the data, and does not know whether argsz holds the reply.
@@ -74,7 +74,7 @@ inline constexpr MigrationFlags kKnownMigrationFlags =
 struct MigrationFeature {
   static constexpr uint32_t kBytes = 8;
 
-  MigrationFlags flags;  // Those that are not known are a newer server's, and dropped.
+  MigrationFlags flags{};  // Those that are not known are a newer server's, and dropped.
 
   // InvalidArgument for another length.
   static absl::StatusOr<MigrationFeature> Parse(std::span<const uint8_t> data);
@@ -125,7 +125,7 @@ struct DmaLoggingStart {
   static constexpr uint32_t kBytes = 16;  // Before the ranges.
 
   uint64_t page_size = 0;  // In bytes; what one bit is to stand for. The device may differ.
-  std::vector<DmaLoggingRange> ranges;
+  std::vector<DmaLoggingRange> ranges{};
 
   // InvalidArgument for a length other than the number of ranges makes it, a page size that is no
   // power of two, and a range that is empty or passes 2^64 - 1.
@@ -144,7 +144,7 @@ struct DmaLoggingReport {
   uint64_t length = 0;     // In bytes.
   uint64_t page_size = 0;  // In bytes.
   // A bit per page, the lowest address in the lowest bit of the first byte, in whole u64s.
-  std::vector<uint8_t> bitmap;
+  std::vector<uint8_t> bitmap{};
 
   // InvalidArgument for less than 24 bytes, a range that is empty or passes 2^64 - 1, a page size
   // that is no power of two, and a bitmap that is neither empty nor BitmapBytes() long.

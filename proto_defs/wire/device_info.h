@@ -65,7 +65,7 @@ struct DeviceInfo {
   static constexpr uint32_t kBytes = 16;
 
   uint32_t argsz = kBytes;
-  DeviceInfoFlags flags;
+  DeviceInfoFlags flags{};
   uint32_t num_regions = 0;
   uint32_t num_irqs = 0;
 

@@ -39,8 +39,8 @@ struct DmaAccess {
 
 // A body with data: a DMA_WRITE, or the reply to a DMA_READ.
 struct DmaAccessWithData {
-  DmaAccess access;
-  std::span<const uint8_t> data;  // Borrowed from the body; access.count bytes.
+  DmaAccess access{};
+  std::span<const uint8_t> data{};  // Borrowed from the body; access.count bytes.
 
   // As DmaAccess::ParsePrefix; InvalidArgument also where the data is not access.count bytes.
   static absl::StatusOr<DmaAccessWithData> Parse(std::span<const uint8_t> body,

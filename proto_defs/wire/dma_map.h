@@ -35,7 +35,7 @@ struct DmaMapRequest {
   static constexpr uint32_t kBytes = 32;
 
   uint32_t argsz = kBytes;
-  DmaMapFlags flags;
+  DmaMapFlags flags{};
   uint64_t file_offset = 0;  // In bytes, into the descriptor's file.
   Iova address{};
   uint64_t size = 0;  // In bytes.
@@ -78,11 +78,11 @@ struct DmaUnmapRequest {
   static constexpr uint32_t kBytes = 24;
 
   uint32_t argsz = kBytes;  // Of the longest reply that the client takes.
-  DmaUnmapFlags flags;
+  DmaUnmapFlags flags{};
   Iova address{};
   uint64_t size = 0;  // In bytes.
   // Present exactly with kGetDirtyBitmap.
-  std::optional<DirtyBitmapHeader> bitmap;
+  std::optional<DirtyBitmapHeader> bitmap{};
 
   // InvalidArgument for a body of another length, an argsz that does not hold the reply, an unknown
   // flag, both flags, kAll with an address or a size, size 0 without kAll, a range that passes
@@ -96,10 +96,10 @@ struct DmaUnmapRequest {
 // The reply: the request again and, with kGetDirtyBitmap, the bitmap after it.
 struct DmaUnmapReply {
   // nullopt for an empty body, which is what libvfio-user sends for a device without DMA.
-  std::optional<DmaUnmapRequest> echo;
+  std::optional<DmaUnmapRequest> echo{};
   // A bit per page, the lowest address in the lowest bit of the first byte; echo->bitmap's
   // size_bytes of them.
-  std::vector<uint8_t> bitmap;
+  std::vector<uint8_t> bitmap{};
 
   // InvalidArgument only for a body that is neither empty nor of the length that its flags and
   // bitmap header say; whether the echo is the request is for the caller to compare. Flags that are

@@ -1,6 +1,5 @@
 #include "proto_defs/wire/header.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -34,7 +33,7 @@ MessageHeader MessageHeader::Parse(std::span<const uint8_t, kHeaderBytes> bytes)
 
 std::array<uint8_t, kHeaderBytes> MessageHeader::Serialize() const {
   const auto wire_command = static_cast<uint16_t>(command);
-  const uint32_t flags = type | (no_reply ? kNoReply : 0) | (error_flag ? kError : 0);
+  const uint32_t flags = (type & kTypeMask) | (no_reply ? kNoReply : 0) | (error_flag ? kError : 0);
   std::array<uint8_t, kHeaderBytes> out;
   std::memcpy(&out[0], &msg_id, sizeof(msg_id));
   std::memcpy(&out[2], &wire_command, sizeof(wire_command));

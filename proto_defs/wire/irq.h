@@ -47,7 +47,7 @@ struct IrqInfo {
   static constexpr uint32_t kBytes = 16;
 
   uint32_t argsz = kBytes;
-  IrqInfoFlags flags;
+  IrqInfoFlags flags{};
   IrqIndex index{};
   uint32_t count = 0;  // Of vectors; 0 for a type that the device does not have.
 
@@ -89,9 +89,9 @@ struct SetIrqsRequest {
   IrqData data = IrqData::kNone;
   IrqAction action = IrqAction::kTrigger;
   IrqIndex index{};
-  uint32_t start = 0;          // The first vector.
-  uint32_t count = 0;          // Of vectors.
-  std::vector<uint8_t> bools;  // `count` of them with kBool, else none.
+  uint32_t start = 0;            // The first vector.
+  uint32_t count = 0;            // Of vectors.
+  std::vector<uint8_t> bools{};  // `count` of them with kBool, else none.
 
   // InvalidArgument for an argsz below 20, an unknown flag, anything but one data and one action
   // bit, a start + count above 2^32 - 1, a count of 0 other than to disable the whole type, and a

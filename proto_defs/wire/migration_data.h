@@ -31,7 +31,7 @@ struct MigDataReadRequest {
 struct MigDataReadReply {
   static constexpr uint32_t kBytes = 8;  // Before the data.
 
-  std::span<const uint8_t> data;  // Borrowed from the body.
+  std::span<const uint8_t> data{};  // Borrowed from the body.
 
   // InvalidArgument for a body that does not hold its size. What follows is dropped: libvfio-user's
   // body is as long as the request asked for, however little of it is data.
@@ -45,7 +45,7 @@ struct MigDataReadReply {
 struct MigDataWriteRequest {
   static constexpr uint32_t kBytes = 8;  // Before the data.
 
-  std::span<const uint8_t> data;  // Borrowed from the body.
+  std::span<const uint8_t> data{};  // Borrowed from the body.
 
   // InvalidArgument for a body of another length than 8 + size and an argsz below that.
   static absl::StatusOr<MigDataWriteRequest> Parse(std::span<const uint8_t> body);

@@ -41,8 +41,8 @@ struct RegionAccess {
 
 // A body with data: a REGION_WRITE, or the reply to a REGION_READ.
 struct RegionAccessWithData {
-  RegionAccess access;
-  std::span<const uint8_t> data;  // Borrowed from the body; access.count bytes.
+  RegionAccess access{};
+  std::span<const uint8_t> data{};  // Borrowed from the body; access.count bytes.
 
   // As RegionAccess::ParsePrefix; InvalidArgument also where the data is not access.count bytes.
   // libvfio-user's reply to a REGION_READ of 0 bytes has no body at all and is refused.
@@ -55,7 +55,7 @@ struct RegionAccessWithData {
 struct WriteMultiEntry {
   static constexpr uint32_t kBytes = RegionAccess::kBytes + kWriteMultiDataBytes;
 
-  RegionAccess access;
+  RegionAccess access{};
   // The first access.count bytes count; the others travel and mean nothing.
   std::array<uint8_t, kWriteMultiDataBytes> data{};
 
@@ -68,7 +68,7 @@ struct WriteMultiEntry {
 struct WriteMultiRequest {
   static constexpr uint32_t kBytes = 8;  // Before the entries.
 
-  std::vector<WriteMultiEntry> entries;
+  std::vector<WriteMultiEntry> entries{};
 
   // InvalidArgument for a wr_cnt above kMaxWriteMultiEntries or other than the entries in the body,
   // an entry of more than 8 bytes, and a range that passes 2^64 - 1.

@@ -71,13 +71,13 @@ struct RegionInfo {
   // kCaps is absent, the client asks again with this number. AppendTo writes FullSize() instead.
   uint32_t argsz = kBytes;
   // As received. AppendTo writes kCaps where capabilities follow, whatever stands here.
-  RegionFlags flags;
+  RegionFlags flags{};
   RegionIndex index{};
   uint64_t size = 0;         // In bytes; 0 for a region that the device does not have.
   uint64_t file_offset = 0;  // In bytes: where the region starts in the descriptor's file.
   // nullopt without that capability; then kMmap speaks of the whole region.
-  std::optional<std::vector<SparseArea>> sparse_areas;
-  std::optional<RegionType> type;
+  std::optional<std::vector<SparseArea>> sparse_areas{};
+  std::optional<RegionType> type{};
 
   // InvalidArgument for a body below 32 bytes, a chain of capabilities that starts inside the 32
   // bytes, leaves the body or does not end, a known capability of another version than 1 or there

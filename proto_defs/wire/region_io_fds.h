@@ -49,7 +49,7 @@ struct IoFdEntry {
   uint32_t flags = 0;  // KVM_IOEVENTFD_FLAG_* or KVM_IOREGION_*, as KVM takes them.
   uint64_t value = 0;  // What has to be written to ring (datamatch), or ioregionfd's user_data.
   // Of a 48-byte entry. It is not written: this tree's server has none.
-  std::optional<ShadowMemory> shadow;
+  std::optional<ShadowMemory> shadow{};
 
   friend bool operator==(const IoFdEntry&, const IoFdEntry&) = default;
 };
@@ -80,7 +80,7 @@ struct RegionIoFdsReply {
   // As received: the number of entries there are, also where the body has none of them. AppendTo
   // writes entries.size() instead.
   uint32_t count = 0;
-  std::vector<IoFdEntry> entries;  // Empty or `count` of them.
+  std::vector<IoFdEntry> entries{};  // Empty or `count` of them.
 
   // InvalidArgument for a body that is not the 16 bytes and nothing or `count` entries, entries
   // that are neither 40 nor 48 bytes, and a sub-region that passes 2^64 - 1. The length of an entry

@@ -20,15 +20,15 @@ inline constexpr uint16_t kProtocolMinor = 2;
 // server that takes it answers with `supported` and the index of the socket's descriptor.
 struct TwinSocket {
   bool supported = false;
-  std::optional<uint64_t> fd_index;  // In a reply; into the descriptors of the message.
+  std::optional<uint64_t> fd_index{};  // In a reply; into the descriptors of the message.
 
   friend bool operator==(const TwinSocket&, const TwinSocket&) = default;
 };
 
 // No longer in the specification, and still sent. It does not prove that DEVICE_FEATURE works.
 struct MigrationCapability {
-  std::optional<uint64_t> pgsize;           // In bytes.
-  std::optional<uint64_t> max_bitmap_size;  // In bytes.
+  std::optional<uint64_t> pgsize{};           // In bytes.
+  std::optional<uint64_t> max_bitmap_size{};  // In bytes.
 
   friend bool operator==(const MigrationCapability&, const MigrationCapability&) = default;
 };
@@ -36,13 +36,13 @@ struct MigrationCapability {
 // What one side can do, as it said; each side is bound by the other's limits. A key that was absent
 // is nullopt, and the functions know what holds then.
 struct Capabilities {
-  std::optional<uint64_t> max_msg_fds;         // Descriptors that it takes with one message.
-  std::optional<uint64_t> max_data_xfer_size;  // In bytes; of data that it takes in one message.
-  std::optional<uint64_t> max_dma_maps;        // That may exist at a time.
-  std::optional<uint64_t> pgsizes;             // In bytes; each bit is a page size.
-  std::optional<bool> write_multiple;          // REGION_WRITE_MULTI may be used.
-  std::optional<TwinSocket> twin_socket;
-  std::optional<MigrationCapability> migration;
+  std::optional<uint64_t> max_msg_fds{};         // Descriptors that it takes with one message.
+  std::optional<uint64_t> max_data_xfer_size{};  // In bytes; of data that it takes in one message.
+  std::optional<uint64_t> max_dma_maps{};        // That may exist at a time.
+  std::optional<uint64_t> pgsizes{};             // In bytes; each bit is a page size.
+  std::optional<bool> write_multiple{};          // REGION_WRITE_MULTI may be used.
+  std::optional<TwinSocket> twin_socket{};
+  std::optional<MigrationCapability> migration{};
 
   uint64_t MaxMsgFds() const;
   // In bytes; never 0 and never above kMaxAdvertisedDataXferBytes, whatever the peer said.
@@ -64,7 +64,7 @@ struct VersionMessage {
 
   uint16_t major = kProtocolMajor;
   uint16_t minor = kProtocolMinor;
-  Capabilities capabilities;
+  Capabilities capabilities{};
 
   // InvalidArgument for less than 4 bytes, more than kMaxVersionDataBytes of JSON, JSON that does
   // not end in its only NUL, does not parse or is no object, and capabilities of the wrong type,
@@ -73,9 +73,9 @@ struct VersionMessage {
   // Does not judge the version.
   static absl::StatusOr<VersionMessage> Parse(std::span<const uint8_t> body);
 
-  // Always writes JSON, without blanks: a rust-vmm server needs some, and QEMU takes no reply of
-  // more than 214 bytes with its header, which one with every key that a server can have
-  // (all but max_bitmap_size) meets.
+  // Always writes JSON, because a rust-vmm server needs some, and without blanks: QEMU takes no
+  // reply of more than 214 bytes, header included. A server stays below that with all it can say
+  // but max_bitmap_size, which is a client's, and twin_socket, which QEMU does not ask for.
   void AppendTo(WireWriter& out) const;
 
   friend bool operator==(const VersionMessage&, const VersionMessage&) = default;

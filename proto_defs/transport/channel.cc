@@ -53,12 +53,22 @@ absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
     } else {
       call.changed_.WaitUntil(mu_, deadline.time_point());
     }
-    if (!call.done_ && !call.receiving_ && deadline.passed()) Abandon(call);
+    if (!call.done_ && !call.receiving_ && deadline.passed()) {
+      Abandon(call, absl::DeadlineExceededError(
+                        fmt::format("{}: no reply in time", CommandName(call.command_))));
+    }
   }
   call.waiting_ = false;
   --waiting_calls_;
   HandOverReading();
   return call.status_;
+}
+
+void Channel::Cancel(PendingCall& call, const absl::Status& reason) {
+  MutexLock lock(mu_);
+  if (call.done_ || call.receiving_) return;
+  Abandon(call, reason);
+  call.changed_.NotifyAll();
 }
 
 absl::Status Channel::Call(Command command, const MessageContent& content, PendingCall& call,
@@ -233,7 +243,7 @@ uint16_t Channel::NextId() {
   return next_id_++;
 }
 
-void Channel::Abandon(PendingCall& call) {
+void Channel::Abandon(PendingCall& call, const absl::Status& reason) {
   const auto found = std::find_if(pending_.begin(), pending_.end(),
                                   [&call](const auto& entry) { return entry.second == &call; });
   if (found != pending_.end()) {
@@ -241,8 +251,7 @@ void Channel::Abandon(PendingCall& call) {
     pending_.erase(found);
   }
   call.done_ = true;
-  call.status_ =
-      absl::DeadlineExceededError(fmt::format("{}: no reply in time", CommandName(call.command_)));
+  call.status_ = reason;
   if (late_.size() > kMaxLateReplies) {
     Break(absl::DeadlineExceededError(
         fmt::format("the peer left {} requests unanswered", late_.size())));

@@ -104,6 +104,11 @@ class Channel {
   // DeadlineExceeded: none came in time, and whether the peer acted is not known.
   absl::Status Wait(PendingCall& call, Deadline deadline);
 
+  // Makes Wait return `reason` (not OK) for a started call: at once, unless the waiting thread is
+  // the one that reads; then when something arrives, or at its deadline. The reply is dropped when
+  // it comes. Does nothing once the reply has begun to arrive. Not after Wait has returned.
+  void Cancel(PendingCall& call, const absl::Status& reason);
+
   // Start and Wait.
   absl::Status Call(Command command, const MessageContent& content, PendingCall& call,
                     Deadline deadline);
@@ -146,7 +151,7 @@ class Channel {
   // The call that `reply` answers; nullptr for one that is to be dropped.
   absl::StatusOr<PendingCall*> Claim(const MessageHeader& reply) ABSL_LOCKS_EXCLUDED(mu_);
   uint16_t NextId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Abandon(PendingCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Abandon(PendingCall& call, const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HandOverReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Break(const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Send(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);

@@ -127,11 +127,12 @@ std::string FormatReply(Command command, std::span<const uint8_t> body) {
   return Unknown(name, body);
 }
 
-// A body here is not an error: libvfio-user sends the request's again.
+// rust-vmm sends an errno of 0, and libvfio-user a body, with an error.
 std::string FormatError(const MessageHeader& header, size_t body_bytes) {
+  const int error = static_cast<int>(header.error);
   std::string out =
       fmt::format("{} reply refused: {} ({})", header.command,
-                  std::generic_category().message(static_cast<int>(header.error)), header.error);
+                  error == 0 ? "no errno" : std::generic_category().message(error), header.error);
   if (body_bytes != 0) out += fmt::format(", with a body of {} bytes", body_bytes);
   return out;
 }

@@ -5,23 +5,14 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "gmock/gmock.h"
+#include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
 
-inline const absl::Status& StatusOf(const absl::Status& status) { return status; }
-template <typename T>
-const absl::Status& StatusOf(const absl::StatusOr<T>& value) {
-  return value.status();
-}
-
 // An absl::Status or absl::StatusOr that is InvalidArgument with `part` in its message.
-MATCHER_P(IsInvalidArgument, part, "is InvalidArgument and says " + std::string(part)) {
-  const absl::Status& status = StatusOf(arg);
-  *result_listener << status.ToString();
-  return status.code() == absl::StatusCode::kInvalidArgument &&
-         std::string(status.message()).find(part) != std::string::npos;
+inline auto IsInvalidArgument(const std::string& part) {
+  return StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr(part));
 }
 
 }  // namespace vfio_user

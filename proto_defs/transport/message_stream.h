@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -57,6 +58,8 @@ class MessageStream {
   // Waits for the next message and reads its header. DeadlineExceeded when none began in time, and
   // then nothing was read. DataLoss for a msg_size that is too small or too large.
   absl::StatusOr<Incoming> ReceiveHeader(Deadline deadline);
+  // The header whose msg_size was refused, for an answer before the end.
+  const std::optional<MessageHeader>& refused_header() const { return refused_header_; }
 
   // Reads the body whose header was just read: `parts` must be body_bytes long in all.
   absl::Status ReceiveBody(std::span<iovec> parts);
@@ -67,12 +70,15 @@ class MessageStream {
   void Shutdown() { socket_.Shutdown(); }
   const Socket& socket() const { return socket_; }
   void set_max_message_bytes(uint32_t bytes) { options_.max_message_bytes = bytes; }
+  void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
+  void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
 
  private:
   absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
 
   Socket socket_;
   Options options_;
+  std::optional<MessageHeader> refused_header_;
 };
 
 }  // namespace vfio_user

@@ -1,6 +1,7 @@
 #include "proto_defs/transport/channel.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -156,6 +157,7 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Deadline deadline) 
 absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
   auto incoming = stream_.ReceiveHeader(deadline);
   if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
+  if (stream_.refused_header().has_value()) Refuse(*stream_.refused_header());
   VFIO_USER_RETURN_IF_ERROR(incoming.status());
   const MessageHeader& header = incoming->header;
   if (header.is_command()) {
@@ -163,10 +165,16 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
   } else if (header.is_reply()) {
     VFIO_USER_RETURN_IF_ERROR(HandleReply(*std::move(incoming)));
   } else {
+    Refuse(header);
     return absl::DataLossError(fmt::format("{}: message type is {}, want 0 (command) or 1 (reply)",
                                            CommandName(header.command), header.type));
   }
   return ReadResult::kMessage;
+}
+
+void Channel::Refuse(const MessageHeader& header) {
+  // An answer to a reply could be taken for an answer to a command of the same id.
+  if (!header.is_reply()) (void)ReplyError(header, EINVAL);
 }
 
 absl::Status Channel::HandleCommand(MessageStream::Incoming incoming) {

@@ -83,6 +83,9 @@ class PendingCall {
 // then dropped. Everything that breaks the protocol or the connection breaks the channel for good:
 // all calls, waiting and later, return that first error.
 //
+// A message whose size or type cannot be is answered with EINVAL before that, so that its sender
+// knows why the connection ended.
+//
 // Thread-safe. Locks: send_mu_ and mu_ are never held together.
 class Channel {
  public:
@@ -142,6 +145,7 @@ class Channel {
 
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
+  void Refuse(const MessageHeader& header);
   absl::Status HandleCommand(MessageStream::Incoming incoming);
   absl::Status HandleReply(MessageStream::Incoming incoming);
   absl::Status ReceiveReply(MessageStream::Incoming incoming, PendingCall& call);

@@ -53,7 +53,6 @@ absl::Status MessageStream::Send(const OutgoingMessage& message) {
     if (!piece.empty()) parts.push_back(PartOf(piece));
   }
   return socket_.Send(std::span(parts.data(), parts.size()), message.fds,
-
                       Deadline::In(options_.stall_timeout));
 }
 
@@ -69,6 +68,7 @@ absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline de
   const MessageHeader header = MessageHeader::Parse(bytes);
   // Checked before anybody allocates for it: unchecked, msg_size is worth 4 GiB of this process.
   if (header.msg_size < kHeaderBytes || header.msg_size > options_.max_message_bytes) {
+    refused_header_ = header;
     return absl::DataLossError(fmt::format("{}: msg_size is {}, want {} to {}",
                                            CommandName(header.command), header.msg_size,
                                            kHeaderBytes, options_.max_message_bytes));

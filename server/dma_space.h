@@ -27,13 +27,15 @@ struct DmaWritePiece {
 };
 
 // Thread-safe. A transfer blocks until it is done. It may cross from one mapping into the next,
-// whatever the path of each. All pieces are looked up and checked before any byte moves; once bytes
-// move, an error leaves an unknown part of them moved.
+// whatever the path of each. All pieces are looked up and checked before any byte moves; then they
+// move in no particular order, so that what must be seen last (a status) is a transfer of its own.
+// An error leaves an unknown part of them moved. An empty piece is nothing to do, wherever it is.
 //
 // Errors: OutOfRange (EFAULT) where nothing is mapped, PermissionDenied (EACCES) against the
 // mapping's direction, Unavailable when the client or the memory's owner is gone, Cancelled by a
-// reset or the end of the connection, Aborted (EIO) when the memory itself refused (it was freed),
-// and what a client answered to a message.
+// reset or the end of the connection, Aborted (EIO) when the memory itself refused (it was freed,
+// or its file truncated), and what a client answered to a message: DeadlineExceeded for nothing,
+// DataLoss for something else than was asked.
 class DmaSpace {
  public:
   virtual ~DmaSpace() = default;

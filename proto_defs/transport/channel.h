@@ -109,7 +109,7 @@ class Channel {
 
   // Makes Wait return `reason` (not OK) for a started call: at once, unless the waiting thread is
   // the one that reads; then when something arrives, or at its deadline. The reply is dropped when
-  // it comes. Does nothing once the reply has begun to arrive. Not after Wait has returned.
+  // it comes. Does nothing once the reply has begun to arrive, or Wait has returned.
   void Cancel(PendingCall& call, const absl::Status& reason);
 
   // Start and Wait.

@@ -1,0 +1,57 @@
+#include "server/file_pool.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "proto_defs/base/errno_status.h"
+
+namespace vfio_user {
+namespace {
+
+// Of two descriptors for one inode, whether they share an open file: its position, its flags, and
+// for /proc/<pid>/mem the memory.
+bool IsSameOpenFile(FdView one, FdView other) {
+  const pid_t self = ::getpid();
+  const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, one.get(), other.get());
+  if (order >= 0) return order == 0;
+  return ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
+}
+
+}  // namespace
+
+absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
+  struct stat about = {};
+  if (::fstat(fd.get(), &about) != 0) return ErrnoStatus(errno, "fstat");
+  if (files_.size() >= forget_at_) Forget();
+  OpenFiles& candidates = files_[FileId(about.st_dev, about.st_ino)];
+  // The inode of a closed file may be another file's by now, so that the flags alone do not tell.
+  candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                  [](const auto& file) { return file.expired(); }),
+                   candidates.end());
+  for (const std::weak_ptr<const UniqueFd>& candidate : candidates) {
+    File file = candidate.lock();
+    if (file != nullptr && IsSameOpenFile(*file, fd)) return file;
+  }
+  auto file = std::make_shared<const UniqueFd>(std::move(fd));
+  candidates.push_back(file);
+  return file;
+}
+
+void FilePool::Forget() {
+  absl::erase_if(files_, [](const auto& entry) {
+    return std::all_of(entry.second.begin(), entry.second.end(),
+                       [](const auto& file) { return file.expired(); });
+  });
+  // Twice what is left: so that looking through all of them is rare, however many are in use.
+  forget_at_ = std::max<size_t>(16, 2 * files_.size());
+}
+
+}  // namespace vfio_user

@@ -1,5 +1,8 @@
 #include "proto_defs/transport/listener.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,9 +14,11 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
+#include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/socket_address.h"
 
 namespace vfio_user {
@@ -21,6 +26,30 @@ namespace {
 
 // Clients that may wait to be accepted. Each is accepted at once, if only to be refused.
 constexpr int kBacklog = 64;
+
+// How long to wait for whoever holds the lock on a directory. Servers hold it for microseconds;
+// others may keep it for good (systemd-tmpfiles spares a directory that is locked), and must not
+// keep a server from starting.
+constexpr absl::Duration kLockPatience = absl::Seconds(1);
+
+// Locks the directory that `path` is in, until the descriptor is closed: a socket that is bound
+// and does not listen yet looks dead to another server that starts, which would remove it.
+UniqueFd LockDirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Deadline deadline = Deadline::In(kLockPatience);
+  while (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+         !deadline.passed()) {
+    (void)::poll(nullptr, 0, 1);
+  }
+  return fd;
+}
+
+absl::Status AnotherListens(const std::string& path) {
+  return absl::AlreadyExistsError(
+      fmt::format("{}: another server listens there; stop it or use another path", path));
+}
 
 // Removes the socket at `address` if nobody listens on it.
 absl::Status RemoveIfDead(const SocketAddress& address) {
@@ -35,11 +64,10 @@ absl::Status RemoveIfDead(const SocketAddress& address) {
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return ErrnoStatus(errno, "socket");
   const int refused = ::connect(probe.get(), address.get(), address.length()) == 0 ? 0 : errno;
-  // Only ECONNREFUSED proves that nobody listens: EAGAIN is a server with a full queue, and other
-  // errors say nothing about one.
-  if (refused == 0 || refused == EAGAIN) {
-    return absl::AlreadyExistsError(fmt::format(
-        "{}: another server listens there; stop it or use another path", address.path()));
+  // Only ECONNREFUSED proves that nobody listens: EAGAIN is a server with a full queue, EPROTOTYPE
+  // one of datagrams, and other errors say nothing about one.
+  if (refused == 0 || refused == EAGAIN || refused == EPROTOTYPE) {
+    return AnotherListens(address.path());
   }
   if (refused != ECONNREFUSED) return ErrnoStatus(refused, address.path());
   if (::unlink(address.path().c_str()) != 0 && errno != ENOENT) {
@@ -52,6 +80,7 @@ absl::Status RemoveIfDead(const SocketAddress& address) {
 
 absl::StatusOr<Listener> Listener::Bind(const std::string& path, mode_t mode) {
   VFIO_USER_ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::Of(path));
+  const UniqueFd lock = LockDirectoryOf(path);
   VFIO_USER_RETURN_IF_ERROR(RemoveIfDead(address));
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
@@ -59,6 +88,7 @@ absl::StatusOr<Listener> Listener::Bind(const std::string& path, mode_t mode) {
   // time in which others could connect. umask() would be the other way, but it is the process's.
   if (::fchmod(fd.get(), mode) != 0) return ErrnoStatus(errno, "fchmod");
   if (::bind(fd.get(), address.get(), address.length()) != 0) {
+    if (errno == EADDRINUSE) return AnotherListens(path);
     return ErrnoStatus(errno, fmt::format("listening at {}", path));
   }
   absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };

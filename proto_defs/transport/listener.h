@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/socket.h"
@@ -18,7 +19,8 @@ namespace vfio_user {
 class Listener {
  public:
   // Listens at `path` with file permissions `mode`. A socket that is there already is removed if
-  // nobody listens on it; AlreadyExists if somebody does, or if the path is something else.
+  // nobody listens on it; AlreadyExists if somebody does, or if the path is something else. Of
+  // several that start at one path together, one listens and the others get AlreadyExists.
   static absl::StatusOr<Listener> Bind(const std::string& path, mode_t mode = 0600);
 
   Listener(Listener&&) noexcept = default;

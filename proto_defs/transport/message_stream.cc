@@ -63,6 +63,7 @@ absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline de
   if (first.bytes == 0) {
     return ErrnoStatus(ECONNRESET, "the peer closed the connection");
   }
+  complete_by_ = Deadline::In(options_.stall_timeout);
   VFIO_USER_RETURN_IF_ERROR(ReceiveRestOfHeader(std::span(bytes).subspan(first.bytes)));
 
   const MessageHeader header = MessageHeader::Parse(bytes);
@@ -78,11 +79,11 @@ absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline de
 
 absl::Status MessageStream::ReceiveRestOfHeader(std::span<uint8_t> rest) {
   iovec part = PartOf(rest);
-  return HalfMessage(socket_.ReceiveAll({&part, 1}, Deadline::In(options_.stall_timeout)));
+  return HalfMessage(socket_.ReceiveAll({&part, 1}, complete_by_));
 }
 
 absl::Status MessageStream::ReceiveBody(std::span<iovec> parts) {
-  return HalfMessage(socket_.ReceiveAll(parts, Deadline::In(options_.stall_timeout)));
+  return HalfMessage(socket_.ReceiveAll(parts, complete_by_));
 }
 
 absl::Status MessageStream::ReceiveBody(std::span<uint8_t> body) {

@@ -61,7 +61,8 @@ class MessageStream {
   // The header whose msg_size was refused, for an answer before the end.
   const std::optional<MessageHeader>& refused_header() const { return refused_header_; }
 
-  // Reads the body whose header was just read: `parts` must be body_bytes long in all.
+  // Reads the body whose header was just read, whole or from its beginning: `parts` must be at most
+  // body_bytes long in all. DataLoss when the peer closes or stops before its end.
   absl::Status ReceiveBody(std::span<iovec> parts);
   absl::Status ReceiveBody(std::span<uint8_t> body);
   absl::Status DiscardBody(size_t bytes);
@@ -71,13 +72,14 @@ class MessageStream {
   const Socket& socket() const { return socket_; }
   void set_max_message_bytes(uint32_t bytes) { options_.max_message_bytes = bytes; }
   void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
-  void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
 
  private:
   absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
 
   Socket socket_;
   Options options_;
+  // When the message that is being received must be complete.
+  Deadline complete_by_ = Deadline::Never();
   std::optional<MessageHeader> refused_header_;
 };
 

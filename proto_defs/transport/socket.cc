@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -99,7 +98,7 @@ absl::StatusOr<Socket> Socket::Adopt(UniqueFd fd) {
   socklen_t length = sizeof(int);
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 ||
       ::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length) != 0) {
-    return ErrnoStatus(errno, fmt::format("descriptor {} is not a socket", fd.get()));
+    return absl::InvalidArgumentError(fmt::format("descriptor {} is not a socket", fd.get()));
   }
   if (domain != AF_UNIX || type != SOCK_STREAM) {
     return absl::InvalidArgumentError(
@@ -108,7 +107,12 @@ absl::StatusOr<Socket> Socket::Adopt(UniqueFd fd) {
   sockaddr_un peer;
   socklen_t peer_length = sizeof(peer);
   if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&peer), &peer_length) != 0) {
-    return ErrnoStatus(errno, fmt::format("socket {} is not connected", fd.get()));
+    return absl::InvalidArgumentError(fmt::format("socket {} is not connected", fd.get()));
+  }
+  // Credentials would come as control data, where only descriptors are expected.
+  const int off = 0;
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) != 0) {
+    return ErrnoStatus(errno, "SO_PASSCRED");
   }
   if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) return ErrnoStatus(errno, "F_SETFD");
   return Socket(std::move(fd));
@@ -118,15 +122,15 @@ absl::StatusOr<Socket> Socket::Connect(const std::string& path, Deadline deadlin
   VFIO_USER_ASSIGN_OR_RETURN(const SocketAddress address, SocketAddress::Of(path));
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
-  // connect() waits only when the server's queue of clients is full, and then this long.
-  const timeval timeout = deadline.SocketTimeout();
-  if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0) {
-    return ErrnoStatus(errno, "SO_SNDTIMEO");
-  }
-  while (::connect(fd.get(), address.get(), address.length()) != 0) {
+  while (true) {
+    // connect() waits only when the server's queue of clients is full, and then this long.
+    const timeval timeout = deadline.SocketTimeout();
+    if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0) {
+      return ErrnoStatus(errno, "SO_SNDTIMEO");
+    }
+    if (::connect(fd.get(), address.get(), address.length()) == 0) return Socket(std::move(fd));
     if (errno != EINTR) return address.ConnectError(errno);
   }
-  return Socket(std::move(fd));
 }
 
 absl::StatusOr<std::pair<Socket, Socket>> Socket::Pair() {
@@ -154,6 +158,8 @@ absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, D
       VFIO_USER_RETURN_IF_ERROR(WaitFor(fd_, POLLOUT, deadline));
     } else if (errno == EPIPE || errno == ECONNRESET) {
       return PeerClosed();
+    } else if (!fds.empty() && (errno == EBADF || errno == EINVAL)) {
+      return absl::InvalidArgumentError("a descriptor is not open, or not one that can be passed");
     } else if (errno != EINTR) {
       return ErrnoStatus(errno, "sendmsg");
     }

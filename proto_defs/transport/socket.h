@@ -30,8 +30,8 @@ struct PeerCredentials {
 // must take turns. Errors: Unavailable when the peer is gone, DeadlineExceeded.
 class Socket {
  public:
-  // Takes `fd`. InvalidArgument unless it is a connected UNIX stream socket. It is made
-  // close-on-exec.
+  // Takes `fd`, also on error. InvalidArgument unless it is a connected UNIX stream socket. It is
+  // made close-on-exec.
   static absl::StatusOr<Socket> Adopt(UniqueFd fd);
 
   // Connects to the socket at `path`. NotFound when nothing is there, Unavailable when nobody
@@ -41,9 +41,10 @@ class Socket {
   // Two sockets connected to each other.
   static absl::StatusOr<std::pair<Socket, Socket>> Pair();
 
-  // Sends all of `parts` and, with the first byte, `fds` (at most kMaxFdsPerMessage). One
-  // sendmsg() unless the socket's buffer is full. After an error an unknown number of bytes has
-  // been sent, and the connection is of no more use.
+  // Sends all of `parts`, changing them on the way, and, with the first byte, `fds`. One sendmsg()
+  // unless the socket's buffer is full. InvalidArgument, and nothing sent, for more descriptors
+  // than kMaxFdsPerMessage or one that cannot be passed. After any other error an unknown number
+  // of bytes has been sent, and the connection is of no more use.
   absl::Status Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline deadline);
 
   struct Received {

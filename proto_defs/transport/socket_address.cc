@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,6 +15,9 @@ namespace vfio_user {
 
 absl::StatusOr<SocketAddress> SocketAddress::Of(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("the socket path is empty");
+  if (path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError("the socket path has a NUL in it");
+  }
   SocketAddress out;
   constexpr size_t kMost = sizeof(out.address_.sun_path) - 1;
   if (path.size() > kMost) {

@@ -14,8 +14,8 @@ namespace vfio_user {
 
 class SocketAddress {
  public:
-  // InvalidArgument for an empty path and for one of more than 107 bytes, which is what the
-  // kernel's structure holds.
+  // InvalidArgument for an empty path, for one of more than 107 bytes, which is what the kernel's
+  // structure holds, and for one with a NUL, which would be cut short or name no file at all.
   static absl::StatusOr<SocketAddress> Of(const std::string& path);
 
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }

@@ -78,7 +78,7 @@ absl::StatusOr<RegionIoFdsReply> RegionIoFdsReply::Parse(std::span<const uint8_t
   VFIO_USER_RETURN_IF_ERROR(in.FinishPrefix(kReply));
   if (in.remaining() == 0) return out;
   VFIO_USER_ASSIGN_OR_RETURN(const uint32_t entry_bytes, EntryBytes(out.argsz, out.count));
-  const uint64_t want = uint64_t{out.count} * entry_bytes;
+  const uint32_t want = out.count * entry_bytes;  // Does not wrap: it is at most argsz.
   if (in.remaining() != want) {
     return absl::InvalidArgumentError(
         fmt::format("{}: {} bytes of entries, want {}", kReply, in.remaining(), want));

@@ -9,27 +9,33 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/guarded_copy.h"
+#include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {
 namespace {
 
-struct PageKind {
-  uint64_t bytes = 0;
-  bool huge = false;
+// What matters here about where a file is.
+struct FileSystem {
+  uint64_t page_bytes = 0;
+  bool huge_pages = false;
+  bool has_sizes = true;
 };
 
-PageKind PagesOf(FdView file) {
+FileSystem FileSystemOf(FdView file) {
+  FileSystem out = {.page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))};
   struct statfs about = {};
-  if (::fstatfs(file.get(), &about) == 0 && about.f_type == HUGETLBFS_MAGIC) {
-    return {.bytes = static_cast<uint64_t>(about.f_bsize), .huge = true};
+  if (::fstatfs(file.get(), &about) != 0) return out;
+  if (about.f_type == HUGETLBFS_MAGIC) {
+    out.huge_pages = true;
+    out.page_bytes = static_cast<uint64_t>(about.f_bsize);
   }
-  return {.bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)), .huge = false};
+  out.has_sizes = about.f_type != PROC_SUPER_MAGIC;
+  return out;
 }
 
 int ProtectionFor(DmaMapFlags access) {
@@ -52,8 +58,8 @@ absl::Status CheckWithinFile(FdView file, FileRange range) {
 
 // Whether no access to what lies within the file now can fail later. Huge pages can be punched out
 // of a file that is sealed against shrinking, and then there may be none left for the next access.
-bool IsSealed(FdView file, const PageKind& pages) {
-  if (pages.huge) return false;
+bool IsSealed(FdView file, const FileSystem& file_system) {
+  if (file_system.huge_pages) return false;
   const int seals = ::fcntl(file.get(), F_GET_SEALS);
   return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
 }
@@ -67,47 +73,45 @@ absl::Status GuardedResult(const absl::Status& copied, uint64_t offset) {
 }  // namespace
 
 absl::StatusOr<MappedFile> MappedFile::Map(FdView file, FileRange range, DmaMapFlags access) {
-  const PageKind pages = PagesOf(file);
-  const uint64_t before = range.offset % pages.bytes;
   if (range.offset > INT64_MAX || range.size > INT64_MAX - range.offset) {
     return ErrnoStatus(EINVAL, fmt::format("DMA_MAP: offset {:#x} and size {:#x} go beyond what a "
                                            "file can have",
                                            range.offset, range.size));
   }
-  // munmap() takes whole pages only where they are huge.
-  const uint64_t bytes = (before + range.size + pages.bytes - 1) / pages.bytes * pages.bytes;
+  const FileSystem file_system = FileSystemOf(file);
+  // Sealed first: a file that is sealed now keeps the size that is seen next. And the size before
+  // mmap(), which would make a file of huge pages longer.
+  const bool sealed = IsSealed(file, file_system);
+  if (file_system.has_sizes) VFIO_USER_RETURN_IF_ERROR(CheckWithinFile(file, range));
+
+  const uint64_t page = file_system.page_bytes;
+  const uint64_t before = range.offset % page;
+  // Whole pages, because munmap() takes no less where they are huge.
+  const uint64_t bytes = (before + range.size + page - 1) / page * page;
   void* const at = ::mmap(nullptr, bytes, ProtectionFor(access), MAP_SHARED, file.get(),
                           static_cast<off_t>(range.offset - before));
   if (at == MAP_FAILED) return ErrnoStatus(errno, "DMA_MAP: mmap of the descriptor");
-  MappedFile mapped(at, bytes);
-
-  // Sealed first: a file that is sealed now keeps the size that is seen next.
-  mapped.sealed_ = IsSealed(file, pages);
-  const absl::Status within = CheckWithinFile(file, range);
-  if (!within.ok()) return within;
-  mapped.data_ = static_cast<std::byte*>(at) + before;
-  return mapped;
+  return MappedFile({.pages = at,
+                     .pages_bytes = bytes,
+                     .data = static_cast<std::byte*>(at) + before,
+                     .sealed = sealed});
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : pages_(std::exchange(other.pages_, nullptr)),
-      pages_bytes_(other.pages_bytes_),
-      data_(other.data_),
-      sealed_(other.sealed_) {}
-
 MappedFile::~MappedFile() {
-  if (pages_ != nullptr) ::munmap(pages_, pages_bytes_);
+  if (view_.pages != nullptr) ::munmap(view_.pages, view_.pages_bytes);
 }
 
 absl::Status MappedFile::Read(uint64_t offset, std::span<std::byte> into) const {
-  if (!sealed_) return GuardedResult(GuardedRead(data_ + offset, into), offset);
-  std::memcpy(into.data(), data_ + offset, into.size());
+  const std::byte* const from = view_.data + offset;
+  if (!view_.sealed) return GuardedResult(GuardedRead(from, into), offset);
+  std::memcpy(into.data(), from, into.size());
   return absl::OkStatus();
 }
 
 absl::Status MappedFile::Write(uint64_t offset, std::span<const std::byte> from) const {
-  if (!sealed_) return GuardedResult(GuardedWrite(from, data_ + offset), offset);
-  std::memcpy(data_ + offset, from.data(), from.size());
+  std::byte* const to = view_.data + offset;
+  if (!view_.sealed) return GuardedResult(GuardedWrite(from, to), offset);
+  std::memcpy(to, from.data(), from.size());
   return absl::OkStatus();
 }
 

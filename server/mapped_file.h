@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,7 +31,7 @@ class MappedFile {
   // for a descriptor that was opened for less than `access`, ENOMEM.
   static absl::StatusOr<MappedFile> Map(FdView file, FileRange range, DmaMapFlags access);
 
-  MappedFile(MappedFile&& other) noexcept;
+  MappedFile(MappedFile&& other) noexcept : view_(std::exchange(other.view_, {})) {}
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
 
@@ -40,12 +41,16 @@ class MappedFile {
   absl::Status Write(uint64_t offset, std::span<const std::byte> from) const;
 
  private:
-  MappedFile(void* pages, size_t pages_bytes) : pages_(pages), pages_bytes_(pages_bytes) {}
+  struct View {
+    void* pages = nullptr;  // nullptr once moved from.
+    size_t pages_bytes = 0;
+    std::byte* data = nullptr;  // Of the range, somewhere in the first page.
+    bool sealed = false;        // The file cannot shrink.
+  };
 
-  void* pages_;
-  size_t pages_bytes_;
-  std::byte* data_ = nullptr;  // Of the range, somewhere in the first page.
-  bool sealed_ = false;        // The file cannot shrink.
+  explicit MappedFile(const View& view) : view_(view) {}
+
+  View view_;
 };
 
 }  // namespace vfio_user

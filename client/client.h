@@ -9,6 +9,7 @@
 #ifndef CLIENT_CLIENT_H_
 #define CLIENT_CLIENT_H_
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,8 +30,10 @@
 
 namespace vfio_user {
 
+class Deadline;
 class DmaMapper;
 class Session;
+class Socket;
 
 // A connection to one device. Movable; what it gave out (regions, mappings, interrupts) keeps the
 // connection alive without it. Thread-safe, but for moving.
@@ -78,6 +81,12 @@ class Client {
   // server does not know. On error, no change. Blocks for one round trip, or two with kAuto.
   absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory, const MapOptions& options = {}) const;
 
+  // The same for arrays and containers of bytes that may be written.
+  template <typename Bytes>
+  requires(std::convertible_to<Bytes, std::span<std::byte>>) absl::StatusOr<DmaMapping> Map(
+      Bytes&& bytes, const MapOptions& options = {})
+  const { return Map(std::span<std::byte>(bytes), options); }
+
   // The same for memory that the device may only read; the server's descriptor is O_RDONLY then.
   absl::StatusOr<DmaMapping> Map(std::span<const std::byte> memory,
                                  const MapOptions& options = {}) const;
@@ -89,7 +98,7 @@ class Client {
   // Binds the vector to a new eventfd. NotFound for a vector that the device does not have.
   absl::StatusOr<Interrupt> BindInterrupt(IrqIndex index, uint32_t vector) const;
 
-  // With DmaService::kPoll: readable when Poll() has something to do. Borrowed.
+  // With DmaService::kPoll: readable when Poll() has something to do. Borrowed. -1 otherwise.
   int poll_fd() const;
   // Serves the server's commands that have arrived, without waiting for more. With
   // DmaService::kPoll this must be called for the device to make progress between calls.
@@ -99,6 +108,8 @@ class Client {
   absl::Status status() const;
 
  private:
+  static absl::StatusOr<Client> Start(Socket socket, const ClientOptions& options,
+                                      Deadline deadline);
   Client(std::shared_ptr<Session> session, std::shared_ptr<DmaMapper> mapper);
 
   std::shared_ptr<Session> session_;

@@ -40,6 +40,8 @@ class Interrupt {
   friend class Client;
   Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index, uint32_t vector);
 
+  void Unbind();
+
   // Null when moved from.
   std::shared_ptr<Session> session_;
   UniqueFd eventfd_;

@@ -1,0 +1,69 @@
+#include "client/interrupt.h"
+
+#include <poll.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/session.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/wire/format.h"
+#include "proto_defs/wire/irq.h"
+
+namespace vfio_user {
+
+Interrupt::Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index,
+                     uint32_t vector)
+    : session_(std::move(session)), eventfd_(std::move(eventfd)), index_(index), vector_(vector) {}
+
+Interrupt& Interrupt::operator=(Interrupt&& other) noexcept {
+  if (this == &other) return *this;
+  Unbind();
+  session_ = std::move(other.session_);
+  eventfd_ = std::move(other.eventfd_);
+  index_ = other.index_;
+  vector_ = other.vector_;
+  return *this;
+}
+
+Interrupt::~Interrupt() { Unbind(); }
+
+void Interrupt::Unbind() {
+  if (session_ == nullptr) return;
+  // libvfio-user says OK to this and does nothing when the vector is not 0. Its device then signals
+  // an eventfd that nobody else holds, and which does not block, until the vector is bound anew.
+  (void)session_->SetIrqs({.data = IrqData::kEventfd,
+                           .action = IrqAction::kTrigger,
+                           .index = index_,
+                           .start = vector_,
+                           .count = 1},
+                          {});
+  session_ = nullptr;
+}
+
+absl::StatusOr<uint64_t> Interrupt::Wait(absl::Duration timeout) {
+  if (session_ == nullptr) return absl::FailedPreconditionError("this interrupt was moved from");
+  // The eventfd is shared with a forked child, which would take its parent's interrupts.
+  VFIO_USER_RETURN_IF_ERROR(session_->CheckProcess());
+  const Deadline deadline = Deadline::In(timeout);
+  while (true) {
+    uint64_t signals = 0;
+    if (::read(eventfd_.get(), &signals, sizeof(signals)) == sizeof(signals)) return signals;
+    if (errno != EAGAIN && errno != EINTR) return ErrnoStatus(errno, "reading an eventfd");
+    pollfd entry = {.fd = eventfd_.get(), .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&entry, 1, deadline.PollMilliseconds());
+    if (ready < 0 && errno != EINTR) return ErrnoStatus(errno, "waiting for an interrupt");
+    // Another thread may have taken what poll() saw: back to reading, unless the time is up.
+    if (ready <= 0 && deadline.passed()) {
+      return absl::DeadlineExceededError(
+          fmt::format("no interrupt {} {} in {}", index_, vector_, absl::FormatDuration(timeout)));
+    }
+  }
+}
+
+}  // namespace vfio_user

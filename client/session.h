@@ -1,0 +1,143 @@
+// A negotiated connection: typed requests, and the server's own commands served meanwhile.
+#ifndef CLIENT_SESSION_H_
+#define CLIENT_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client_options.h"
+#include "client/dma_responder.h"
+#include "client/dma_table.h"
+#include "client/negotiation.h"
+#include "client/owner_process.h"
+#include "client/request_turn.h"
+#include "proto_defs/base/mutex.h"
+#include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/socket.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/command.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/dma_map.h"
+#include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/region_access.h"
+#include "proto_defs/wire/region_info.h"
+#include "proto_defs/wire/version.h"
+
+namespace vfio_user {
+
+struct SessionOptions {
+  absl::Duration reply_timeout = absl::Seconds(5);  // For each request.
+  DmaService dma_service = DmaService::kBackgroundThread;
+};
+
+// Nothing that the server said is passed on before it was checked: a reply that is not what was
+// asked for is DataLoss, and ends the connection. The two sockets of a connection with a twin end
+// together.
+//
+// Who reads the main socket: the thread that waits for a reply. When none does, with a twin, nobody
+// needs to: the server's commands come on the twin, which the background thread reads, or Poll().
+// Without one they come on the main socket, which the background thread, or Poll(), then reads.
+//
+// Without a twin, one request at a time is under way: libvfio-user, when it waits for the answer to
+// a DMA message of its own, takes a request that comes first for that answer, and is lost.
+//
+// In a process that was forked from the one that made it, every call is FailedPrecondition.
+//
+// Thread-safe. No lock is held across a round trip.
+class Session {
+ public:
+  static absl::StatusOr<std::shared_ptr<Session>> Start(Negotiated negotiated,
+                                                        const SessionOptions& options);
+  // No thread may be in a call.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // InvalidArgument, or other codes as the server refused; DataLoss for counts that no device has.
+  absl::StatusOr<DeviceInfo> GetDeviceInfo();
+  // NotFound for an index that the device does not have. Descriptors that come along are closed.
+  absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index);
+  absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index);
+  absl::Status SetIrqs(const SetIrqsRequest& request, std::span<const FdView> fds);
+  absl::Status Reset();
+
+  // One message each; at most max_read_bytes() and max_write_bytes(), above which they are
+  // ResourceExhausted.
+  absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> into);
+  absl::Status WriteRegion(RegionIndex index, uint64_t offset, std::span<const std::byte> from);
+
+  // A missed deadline ends the connection: whether the memory is mapped would not be known.
+  absl::Status MapDma(const DmaMapRequest& request, std::span<const FdView> fds);
+  // OK too when the server has no such mapping. Any error means that the connection is gone.
+  absl::Status UnmapDma(Iova address, uint64_t size);
+
+  // What the server's DMA messages are served from.
+  DmaTable& dma_table() { return dma_table_; }
+
+  const VersionMessage& server_version() const { return server_; }
+  uint32_t max_data_xfer_bytes() const { return max_data_xfer_bytes_; }
+  uint32_t max_read_bytes() const;
+  uint32_t max_write_bytes() const;
+  bool has_twin_socket() const { return twin_.has_value(); }
+  const Socket& socket() const { return main_.socket(); }
+
+  // -1 when a background thread serves.
+  int poll_fd() const;
+  // Serves what has arrived. Does nothing while another thread does so.
+  absl::Status Poll();
+
+  absl::Status CheckProcess() const { return owner_.Check(); }
+  // OK, or why the connection is gone.
+  absl::Status status() const;
+
+ private:
+  Session(Negotiated negotiated, const SessionOptions& options);
+
+  absl::Status StartThread();
+  void ServeInBackground();
+  Channel& commands() { return twin_ ? *twin_ : main_; }
+
+  // Sends a request and waits for its reply.
+  absl::Status Call(Command command, const MessageContent& content, PendingCall& call);
+  absl::Status CallInTurn(Command command, const MessageContent& content, PendingCall& call);
+  // Ends the connection, unless it has ended, because the outcome of `command` is not known.
+  absl::Status CloseUndecided(Command command, const absl::Status& why);
+  // Ends the connection because of what the server said.
+  absl::Status CloseBroken(const absl::Status& why);
+  void Close(const absl::Status& reason);
+
+  // What the device has, asked for once.
+  absl::StatusOr<DeviceInfo> KnownDeviceInfo();
+  absl::StatusOr<RegionInfo> AskRegionInfo(RegionIndex index, uint32_t argsz);
+  absl::Status CheckEcho(std::string_view reply, std::span<const uint8_t> body,
+                         const RegionAccess& want);
+
+  const OwnerProcess owner_;
+  const SessionOptions options_;
+  const VersionMessage server_;
+  const uint32_t max_data_xfer_bytes_;
+
+  DmaTable dma_table_;
+  DmaResponder main_responder_;
+  DmaResponder twin_responder_;
+  Channel main_;
+  std::optional<Channel> twin_;
+  RequestTurn turn_;  // Used without a twin.
+  std::thread thread_;
+
+  Mutex mu_;
+  std::optional<DeviceInfo> device_info_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace vfio_user
+
+#endif  // CLIENT_SESSION_H_

@@ -106,7 +106,9 @@ absl::Status DmaMessenger::Write(std::span<const DmaWritePiece> pieces,
 void DmaMessenger::CancelWaiting() {
   const absl::Status reason = absl::CancelledError("DMA was cancelled");
   MutexLock lock(mu_);
-  for (PendingCall* const call : waiting_) channel_->Cancel(*call, reason);
+  for (const Waiting& waiting : waiting_) {
+    if (waiting.token.cancelled()) channel_->Cancel(*waiting.call, reason);
+  }
 }
 
 template <typename Direction>
@@ -149,7 +151,7 @@ absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
       Direction::kCommand, {.body = exchange.body, .payload = std::span(&data, 1), .fds = {}},
       *exchange.call));
   MutexLock lock(mu_);
-  waiting_.push_back(&*exchange.call);
+  waiting_.push_back({&*exchange.call, token});
   // CancelWaiting may have run since the token was looked at.
   if (token.cancelled()) {
     channel_->Cancel(*exchange.call, absl::CancelledError("DMA was cancelled"));
@@ -162,7 +164,7 @@ absl::Status DmaMessenger::Finish(Exchange& exchange) {
   const absl::Status replied = channel_->Wait(*exchange.call, exchange.deadline);
   {
     MutexLock lock(mu_);
-    std::erase(waiting_, &*exchange.call);
+    std::erase_if(waiting_, [&](const Waiting& one) { return one.call == &*exchange.call; });
   }
   const DmaAccess& asked = exchange.access;
   if (!replied.ok()) {

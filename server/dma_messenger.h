@@ -40,7 +40,7 @@ class DmaMessenger {
   absl::Status Read(std::span<const DmaReadPiece> pieces, const DmaCancellation::Token& token);
   absl::Status Write(std::span<const DmaWritePiece> pieces, const DmaCancellation::Token& token);
 
-  // Wakes transfers whose token was cancelled before. What they wait for is dropped when it comes.
+  // Wakes transfers whose token is cancelled. What they wait for is dropped when it comes.
   void CancelWaiting();
 
   // Breaks the channel.
@@ -48,6 +48,10 @@ class DmaMessenger {
 
  private:
   struct Exchange;
+  struct Waiting {
+    PendingCall* call;
+    DmaCancellation::Token token;
+  };
 
   template <typename Direction>
   absl::Status Transfer(std::span<const typename Direction::Piece> pieces,
@@ -64,7 +68,7 @@ class DmaMessenger {
   // Acquired before the channel's, never after.
   Mutex mu_;
   // All that a thread waits for, or is about to.
-  std::vector<PendingCall*> waiting_ ABSL_GUARDED_BY(mu_);
+  std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace vfio_user

@@ -37,7 +37,9 @@ absl::Status Channel::Start(Command command, const MessageContent& content, Pend
   MutexLock lock(mu_);
   // When the channel broke, the call may be in the hands of the reader still.
   while (call.receiving_) call.changed_.Wait(mu_);
-  pending_.erase(header.msg_id);
+  // By then the id may be another call's.
+  const auto found = pending_.find(header.msg_id);
+  if (found != pending_.end() && found->second == &call) pending_.erase(found);
   return sent;
 }
 
@@ -49,7 +51,8 @@ absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
     if (!reading_) {
       // A broken channel has completed every call, so that its status need not be looked at.
       (void)ReadOneAsReader(deadline);
-    } else if (deadline.never()) {
+    } else if (deadline.never() || call.receiving_) {
+      // A reply that has begun to arrive may not be left: the reader fills the call.
       call.changed_.Wait(mu_);
     } else {
       call.changed_.WaitUntil(mu_, deadline.time_point());
@@ -93,14 +96,8 @@ absl::Status Channel::ReplyError(const MessageHeader& command, uint32_t wire_err
 absl::Status Channel::Serve() {
   MutexLock lock(mu_);
   while (reading_ && broken_.ok()) idle_.Wait(mu_);
-  reading_ = true;
-  while (broken_.ok()) {
-    mu_.Unlock();
-    const auto result = ReadOne(Deadline::Never());
-    mu_.Lock();
-    if (!result.ok()) Break(result.status());
-  }
-  reading_ = false;
+  // Between two messages the role is given back and taken without letting go of mu_.
+  while (broken_.ok()) (void)ReadOneAsReader(Deadline::Never());
   return broken_;
 }
 
@@ -174,7 +171,10 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
 
 void Channel::Refuse(const MessageHeader& header) {
   // An answer to a reply could be taken for an answer to a command of the same id.
-  if (!header.is_reply()) (void)ReplyError(header, EINVAL);
+  if (header.is_reply() || header.no_reply) return;
+  // Not by Send: why the connection ends is what was received, not that this could not be sent.
+  MutexLock lock(send_mu_);
+  (void)stream_.Send({.header = header.Reply(EINVAL), .body = {}, .payload = {}, .fds = {}});
 }
 
 absl::Status Channel::HandleCommand(MessageStream::Incoming incoming) {
@@ -196,6 +196,9 @@ absl::Status Channel::HandleReply(MessageStream::Incoming incoming) {
   if (!received.ok()) {
     Break(received);
     call->status_ = broken_;
+    call->body_.clear();
+    call->fds_.clear();
+    call->scattered_bytes_ = 0;
   }
   call->changed_.NotifyAll();
   return received;

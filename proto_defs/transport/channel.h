@@ -90,7 +90,8 @@ class PendingCall {
 class Channel {
  public:
   // Answers with Reply or ReplyError, now or later, from any thread. An error that it returns
-  // breaks the channel. Runs on whichever thread reads, one at a time, with no lock held.
+  // breaks the channel. Runs on whichever thread reads, one at a time, with no lock held; it must
+  // not wait for a call of this channel, because meanwhile nobody reads. Not empty.
   using CommandHandler = std::function<absl::Status(IncomingCommand&)>;
 
   Channel(MessageStream stream, CommandHandler handler)
@@ -100,7 +101,10 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // Sends a command. On error nothing is pending.
+  // Sends a command. On error nothing is pending. InvalidArgument, and the channel lives on, when
+  // `content` cannot be sent. Whoever starts many has to see that the replies are read: a peer
+  // that cannot send them reads no more requests (after some 300 small ones, with the kernel's
+  // usual buffers), and the channel then breaks after the stream's stall timeout.
   absl::Status Start(Command command, const MessageContent& content, PendingCall& call);
 
   // Waits for the reply to a started call. The errno of an error reply is kept (see PeerError).
@@ -145,7 +149,8 @@ class Channel {
 
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
-  void Refuse(const MessageHeader& header);
+  // Tells the sender of a message that cannot be, before the channel breaks because of it.
+  void Refuse(const MessageHeader& header) ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
   absl::Status HandleCommand(MessageStream::Incoming incoming);
   absl::Status HandleReply(MessageStream::Incoming incoming);
   absl::Status ReceiveReply(MessageStream::Incoming incoming, PendingCall& call);

@@ -22,7 +22,6 @@
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"
-#include "proto_defs/wire/header.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/scripted_peer.h"
@@ -35,7 +34,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::SizeIs;
 
 Deadline Soon() { return Deadline::In(absl::Seconds(20)); }

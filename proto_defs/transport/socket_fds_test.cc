@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>

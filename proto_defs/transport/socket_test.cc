@@ -6,10 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cerrno>
+#include <cstddef>
 #include <cstdint>
-#include <numeric>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,8 +35,6 @@ namespace vfio_user {
 namespace {
 
 using testing::ElementsAre;
-using testing::ElementsAreArray;
-using testing::Ge;
 using testing::HasSubstr;
 
 Deadline Soon() { return Deadline::In(absl::Seconds(20)); }

@@ -104,10 +104,9 @@ absl::Status DmaMessenger::Write(std::span<const DmaWritePiece> pieces,
 }
 
 void DmaMessenger::CancelWaiting() {
-  const absl::Status reason = absl::CancelledError("DMA was cancelled");
   MutexLock lock(mu_);
   for (const Waiting& waiting : waiting_) {
-    if (waiting.token.cancelled()) channel_->Cancel(*waiting.call, reason);
+    if (waiting.token.cancelled()) channel_->Cancel(*waiting.call, cancelled_);
   }
 }
 
@@ -137,7 +136,7 @@ absl::Status DmaMessenger::Transfer(std::span<const typename Direction::Piece> p
 template <typename Direction>
 absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
                                  const DmaCancellation::Token& token, Exchange& exchange) {
-  if (token.cancelled()) return absl::CancelledError("DMA was cancelled");
+  if (token.cancelled()) return cancelled_;
   exchange.access = {Direction::Address(piece), Direction::Bytes(piece).size()};
   exchange.body.clear();
   WireWriter out(exchange.body);
@@ -153,9 +152,7 @@ absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
   MutexLock lock(mu_);
   waiting_.push_back({&*exchange.call, token});
   // CancelWaiting may have run since the token was looked at.
-  if (token.cancelled()) {
-    channel_->Cancel(*exchange.call, absl::CancelledError("DMA was cancelled"));
-  }
+  if (token.cancelled()) channel_->Cancel(*exchange.call, cancelled_);
   return absl::OkStatus();
 }
 

@@ -64,6 +64,9 @@ class DmaMessenger {
 
   const std::shared_ptr<Channel> channel_;
   const Options options_;
+  // One for all: a Status that the last of several threads deletes is a race to ThreadSanitizer,
+  // which does not see how the distribution's Abseil counts its shares.
+  const absl::Status cancelled_ = absl::CancelledError("DMA was cancelled");
 
   // Acquired before the channel's, never after.
   Mutex mu_;

@@ -1,8 +1,10 @@
 // The server side of vfio-user: devices, each at a socket.
 //
-//   absl::StatusOr<std::unique_ptr<Server>> server = Server::Create();
-//   absl::Status status = (*server)->Listen("/run/device.sock", std::make_unique<MyDevice>());
-//   status = (*server)->Run();  // Until Stop().
+//   absl::StatusOr<std::unique_ptr<vfio_user::Server>> server = vfio_user::Server::Create();
+//   if (!server.ok()) ...
+//   absl::Status listening = (*server)->Listen("/run/device.sock", std::make_unique<MyDevice>());
+//   if (!listening.ok()) ...
+//   (*server)->Run();  // Until another thread calls Stop().
 #ifndef SERVER_SERVER_H_
 #define SERVER_SERVER_H_
 
@@ -23,44 +25,61 @@
 namespace vfio_user {
 
 struct ServerOptions {
-  // How long a client may take from connecting to the end of VERSION, and a started message to
-  // arrive. A client that is slower loses its turn.
+  // How long a client may take from connecting to the end of VERSION, and a message that has begun,
+  // in either direction, to be complete. A client that is slower loses its turn.
   absl::Duration negotiation_timeout = absl::Seconds(5);
   // How long a client may take to answer a DMA message.
   absl::Duration dma_timeout = absl::Seconds(5);
-  // What one message may carry, in bytes, in either direction; the client may ask for less.
+  // What one message may carry, in bytes, in either direction: 1 to 64 MiB. The client may ask for
+  // less.
   uint32_t max_data_xfer_bytes = 1 << 20;
   // Mappings of one client.
   uint32_t max_dma_maps = 65535;
+  // Of the sockets' files.
   mode_t socket_mode = 0600;
-  // Told one line about each refused request and lost client; from any thread. May be empty.
+  // Told one line about each refused request, and each client that was refused or is gone; from any
+  // thread. May be empty.
   std::function<void(std::string_view)> log;
 };
 
-// Serves one client per socket at a time: a second one is told so and closed. Device state, and the
-// socket, outlive a client. Thread-safe.
+// Serves one client per socket at a time. A second one is told so (EBUSY) and closed. The device's
+// state and the socket outlive a client; what it mapped and bound goes with it.
+//
+// Has one thread, and two for each device; they leave the application's signals alone. Idle, it
+// uses no processor time. Thread-safe.
 class Server {
  public:
-  static absl::StatusOr<std::unique_ptr<Server>> Create(ServerOptions options = {});
-  // Stops, and removes the sockets' files.
-  virtual ~Server() = default;
+  // InvalidArgument for an option out of its bounds, ResourceExhausted where no thread or
+  // descriptor is to be had.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const ServerOptions& options = {});
+
+  // Stops.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   // Serves `device` at a new socket; clients may connect as soon as it returns. InvalidArgument for
-  // a path that cannot be a socket's, AlreadyExists where another server listens.
-  virtual absl::Status Listen(const std::string& path, std::unique_ptr<Device> device) = 0;
+  // a path that cannot be a socket's and for a device whose description cannot be, AlreadyExists
+  // where another server listens, FailedPrecondition once stopped.
+  absl::Status Listen(const std::string& path, std::unique_ptr<Device> device);
 
-  // Serves `device` to the client at the other end of a connected socket, which it takes; when
-  // that client is gone, so is the device.
-  virtual absl::Status Adopt(UniqueFd socket, std::unique_ptr<Device> device) = 0;
+  // Serves `device` to the client at the other end of a connected UNIX stream socket; when that
+  // client is gone, so is the device. Errors as of Listen.
+  absl::Status Adopt(UniqueFd socket, std::unique_ptr<Device> device);
 
-  // Blocks until Stop. Clients are served from Listen on, whether this is called or not.
-  virtual void Run() = 0;
+  // Blocks until Stop is done. Clients are served from Listen on, whether this is called or not.
+  void Run();
 
-  // Disconnects every client and stops accepting; safe from any thread, and may be repeated.
-  virtual void Stop() = 0;
+  // Disconnects every client, waits until the devices have come to rest and destroys them, and
+  // removes the sockets' files. May be repeated. Not from a device's own calls: it waits for them.
+  void Stop();
 
-  // Makes Run return, as Stop does, when `fd` becomes readable: for a signalfd. Borrowed.
-  virtual void StopWhenReadable(FdView fd) = 0;
+ private:
+  class Impl;
+
+  explicit Server(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace vfio_user

@@ -1,0 +1,40 @@
+#include "server/connection.h"
+
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "fmt/format.h"
+#include "proto_defs/transport/socket.h"
+#include "proto_defs/wire/limits.h"
+#include "server/command_table.h"
+
+namespace vfio_user {
+
+Connection::Connection(MessageStream stream, Negotiated negotiated, DeviceSlot& slot,
+                       const EventLog& log)
+    : log_(log), client_{slot, nullptr, negotiated.max_data_xfer_bytes} {
+  // Both handlers run while Serve does, and never after: the channels may live longer, in the hands
+  // of those who owe an answer, but those do not read.
+  client_.channel = std::make_shared<Channel>(std::move(stream), [this](IncomingCommand& command) {
+    const absl::Status handled = RunCommand(client_, command);
+    if (!handled.ok()) log_.Write(fmt::format("refused {}", std::string(handled.message())));
+    return absl::OkStatus();
+  });
+  if (!negotiated.twin.has_value()) return;
+  MessageStream twin(*std::move(negotiated.twin),
+                     {.max_message_bytes = negotiated.max_data_xfer_bytes + kMessageOverheadBytes});
+  twin_ = std::make_shared<Channel>(std::move(twin), [this](IncomingCommand& command) {
+    return twin_->ReplyError(command.header, EINVAL);  // Only the server asks there.
+  });
+}
+
+absl::Status Connection::Serve() {
+  client_.slot.ClientCame(twin_ != nullptr ? twin_ : client_.channel, client_.max_data_xfer_bytes);
+  const absl::Status end = client_.channel->Serve();
+  client_.slot.ClientGone();
+  return end;
+}
+
+}  // namespace vfio_user

@@ -1,0 +1,42 @@
+// One client, from the end of VERSION until it is gone.
+#ifndef SERVER_CONNECTION_H_
+#define SERVER_CONNECTION_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/message_stream.h"
+#include "server/client_context.h"
+#include "server/device_slot.h"
+#include "server/event_log.h"
+#include "server/negotiation.h"
+
+namespace vfio_user {
+
+class Connection {
+ public:
+  // `stream` is where `negotiated` comes from, with the limits that are to hold from now on. `slot`
+  // and `log` are borrowed.
+  Connection(MessageStream stream, Negotiated negotiated, DeviceSlot& slot, const EventLog& log);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Answers the client's commands until it is gone or the channel is closed, and returns why. The
+  // device has then let go of everything that was the client's. Once.
+  absl::Status Serve();
+
+  // To end Serve from another thread: see Channel::Close.
+  const std::shared_ptr<Channel>& channel() const { return client_.channel; }
+
+ private:
+  const EventLog& log_;
+  ClientContext client_;
+  // For the device's DMA messages; nullptr where they take the client's one channel. Those who wait
+  // for an answer read it, and nobody else does.
+  std::shared_ptr<Channel> twin_;
+};
+
+}  // namespace vfio_user
+
+#endif  // SERVER_CONNECTION_H_

@@ -1,0 +1,90 @@
+// A device and all that the server keeps for it while clients come and go.
+#ifndef SERVER_DEVICE_SLOT_H_
+#define SERVER_DEVICE_SLOT_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto_defs/base/mutex.h"
+#include "proto_defs/transport/channel.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/region_info.h"
+#include "server/client_dma_space.h"
+#include "server/device.h"
+#include "server/interrupt_table.h"
+#include "server/pci_config_space.h"
+#include "server/thread.h"
+#include "server/work_queue.h"
+
+namespace vfio_user {
+
+// Has the device's worker thread. Thread-safe, but for ClientCame and ClientGone, which take turns.
+class DeviceSlot final : public DeviceHost {
+ public:
+  // InvalidArgument for a description that cannot be (see CheckDescription), ResourceExhausted
+  // where no thread is to be had.
+  static absl::StatusOr<std::unique_ptr<DeviceSlot>> Create(std::unique_ptr<Device> device,
+                                                            const ClientDmaSpace::Options& dma);
+  // No client may be there. Waits for the work that runs; what has not begun is dropped.
+  ~DeviceSlot() override;
+
+  // DeviceHost, for the device.
+  DmaSpace& dma() override { return dma_; }
+  void Post(std::function<void()> work) override { work_.Post(std::move(work)); }
+  void TriggerInterrupt(IrqIndex index, uint32_t vector) override {
+    interrupts_.Trigger(index, vector);
+  }
+
+  // The parts, for the handlers of commands.
+  Device& device() { return *device_; }
+  ClientDmaSpace& client_memory() { return dma_; }
+  InterruptTable& interrupts() { return interrupts_; }
+  WorkQueue& work() { return work_; }
+
+  // nullptr for an index that is no PCI device's.
+  const RegionInfo* region(RegionIndex index) const;
+
+  // Of the configuration space; the range must be within it.
+  void ReadConfig(size_t offset, std::span<std::byte> into);
+  void WriteConfig(size_t offset, std::span<const std::byte> from);
+
+  // Resets device and configuration space on the worker, once what it does now was cancelled, and
+  // then calls `done` there. What the client mapped and bound stays.
+  void Reset(std::function<void()> done);
+
+  // DMA messages go over `channel`: see ClientDmaSpace::Connect.
+  void ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes);
+  // Takes back what the client lent and bound, and waits until no work of its time is left. Breaks
+  // the channel.
+  void ClientGone();
+
+ private:
+  DeviceSlot(std::unique_ptr<Device> device, const ClientDmaSpace::Options& dma);
+
+  const std::array<RegionInfo, kPciRegionCount> regions_;
+  ClientDmaSpace dma_;
+  InterruptTable interrupts_;
+  WorkQueue work_;
+
+  Mutex config_mu_;
+  PciConfigSpace config_ ABSL_GUARDED_BY(config_mu_);
+
+  // Resets that were asked for and are not done. While there are any, transfers are cancelled.
+  Mutex reset_mu_;
+  int resets_ ABSL_GUARDED_BY(reset_mu_) = 0;
+
+  // Destroyed first, because it uses all of the above; the worker, which uses it, is joined before.
+  std::unique_ptr<Device> device_;
+  Thread worker_;
+};
+
+}  // namespace vfio_user
+
+#endif  // SERVER_DEVICE_SLOT_H_

@@ -136,7 +136,7 @@ absl::Status DmaMessenger::Transfer(std::span<const typename Direction::Piece> p
 template <typename Direction>
 absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
                                  const DmaCancellation::Token& token, Exchange& exchange) {
-  if (token.cancelled()) return cancelled_;
+  if (token.cancelled()) return absl::CancelledError("DMA was cancelled");
   exchange.access = {Direction::Address(piece), Direction::Bytes(piece).size()};
   exchange.body.clear();
   WireWriter out(exchange.body);

@@ -81,10 +81,9 @@ std::optional<int> KeptErrno(const absl::Status& status) {
 }  // namespace
 
 absl::Status ErrnoStatus(int error, std::string_view what) {
-  return WithErrno(
-      absl::Status(CodeOf(error),
-                   fmt::format("{}: {}", what, std::generic_category().message(error))),
-      error);
+  return WithErrno(absl::Status(CodeOf(error), fmt::format("{}: {}", what,
+                                                           std::generic_category().message(error))),
+                   error);
 }
 
 int ErrnoOf(const absl::Status& status) {
@@ -97,6 +96,12 @@ absl::Status Annotate(const absl::Status& status, std::string_view context) {
                          fmt::format("{}: {}", context, std::string(status.message())));
   const std::optional<int> error = KeptErrno(status);
   return error.has_value() ? WithErrno(annotated, *error) : annotated;
+}
+
+absl::Status WithCode(const absl::Status& status, absl::StatusCode code) {
+  const absl::Status recoded(code, status.message());
+  const std::optional<int> error = KeptErrno(status);
+  return error.has_value() ? WithErrno(recoded, *error) : recoded;
 }
 
 }  // namespace vfio_user

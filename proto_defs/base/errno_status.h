@@ -20,6 +20,10 @@ int ErrnoOf(const absl::Status& status);
 // `status` with "<context>: " before its message, code and errno kept. OK stays OK.
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 
+// `status`, which must not be OK, with another code where the errno means something else than
+// usual: message and errno kept.
+absl::Status WithCode(const absl::Status& status, absl::StatusCode code);
+
 }  // namespace vfio_user
 
 #endif  // PROTO_DEFS_BASE_ERRNO_STATUS_H_

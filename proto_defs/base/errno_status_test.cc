@@ -42,5 +42,18 @@ TEST(AnnotateTest, PrependsTheContextAndKeepsTheErrno) {
 
 TEST(AnnotateTest, LeavesOkAlone) { EXPECT_TRUE(Annotate(absl::OkStatus(), "x").ok()); }
 
+TEST(WithCodeTest, ChangesTheCodeAndKeepsMessageAndErrno) {
+  const absl::Status status =
+      WithCode(ErrnoStatus(EBUSY, "VERSION"), absl::StatusCode::kUnavailable);
+
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.message(), "VERSION: Device or resource busy");
+  EXPECT_EQ(ErrnoOf(status), EBUSY);
+}
+
+TEST(WithCodeTest, AddsNoErrnoWhereThereWasNone) {
+  EXPECT_EQ(ErrnoOf(WithCode(absl::InternalError("x"), absl::StatusCode::kNotFound)), ENOENT);
+}
+
 }  // namespace
 }  // namespace vfio_user

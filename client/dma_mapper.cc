@@ -5,7 +5,6 @@
 
 #include <bit>
 #include <cerrno>
-#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -13,8 +12,6 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/cord.h"
-#include "absl/strings/string_view.h"
 #include "client/owner_process.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
@@ -34,16 +31,11 @@ bool MayMeanThePath(const absl::Status& refusal) {
   return error == EINVAL || error == ENODEV || error == EOPNOTSUPP || error == EIO;
 }
 
-// The same refusal with what follows from it for a caller who insisted on a path.
+// The same refusal for a caller who insisted on a path.
 absl::Status PathRefused(const absl::Status& refusal) {
-  absl::Status status(absl::StatusCode::kUnimplemented,
-                      fmt::format("{}: the server does not know this path, or not for this memory: "
-                                  "ask for another, or for DmaPath::kAuto",
-                                  std::string(refusal.message())));
-  refusal.ForEachPayload([&status](absl::string_view url, const absl::Cord& payload) {
-    status.SetPayload(url, payload);
-  });
-  return status;
+  return Annotate(WithCode(refusal, absl::StatusCode::kUnimplemented),
+                  "the server does not know this path, or not for this memory: ask for another, or "
+                  "for DmaPath::kAuto");
 }
 
 absl::Status CheckFile(const FileMemory& memory) {

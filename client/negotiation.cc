@@ -1,6 +1,7 @@
 #include "client/negotiation.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -77,9 +78,14 @@ absl::StatusOr<Answer> Ask(MessageStream& stream, uint32_t max_data_xfer_bytes, 
   VFIO_USER_ASSIGN_OR_RETURN(MessageStream::Incoming incoming, stream.ReceiveHeader(deadline));
   Answer answer = {incoming.header, std::vector<uint8_t>(incoming.body_bytes),
                    std::move(incoming.fds)};
-  stream.set_stall_timeout(TimeLeft(deadline));
   VFIO_USER_RETURN_IF_ERROR(stream.ReceiveBody(answer.body));
   return answer;
+}
+
+absl::Status Refusal(const absl::Status& why) {
+  if (ErrnoOf(why) != EBUSY) return Annotate(why, "the server does not take this client");
+  return Annotate(WithCode(why, absl::StatusCode::kUnavailable),
+                  "the server has a client already, try again when that one is gone");
 }
 
 absl::Status CheckHeader(const MessageHeader& header) {
@@ -88,10 +94,7 @@ absl::Status CheckHeader(const MessageHeader& header) {
                                    static_cast<uint16_t>(header.command), header.type,
                                    static_cast<uint16_t>(Command::kVersion)));
   }
-  if (header.error_flag) {
-    return Annotate(PeerError(header.command, header.error),
-                    "the server takes no client now, or not this one");
-  }
+  if (header.error_flag) return Refusal(PeerError(header.command, header.error));
   // Looked at last: a server that refuses before it was asked has no id to echo.
   if (header.msg_id != 0) return WrongAnswer(fmt::format("msg_id is {}, want 0", header.msg_id));
   return absl::OkStatus();

@@ -1,0 +1,49 @@
+// A session whose server is the test.
+#ifndef CLIENT_SCRIPTED_SERVER_H_
+#define CLIENT_SCRIPTED_SERVER_H_
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/session.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "tests/testing/scripted_peer.h"
+
+namespace vfio_user {
+
+// Answers the next request on a thread of its own; what comes out is the request.
+using ServedRequest = std::future<absl::StatusOr<ScriptedPeer::Message>>;
+ServedRequest AnswerNext(ScriptedPeer& server, std::vector<uint8_t> body = {},
+                         std::vector<UniqueFd> fds = {});
+ServedRequest RefuseNext(ScriptedPeer& server, uint32_t wire_errno);
+
+// A client's socket, with the server's part of VERSION said in advance, so that a test needs no
+// thread to connect.
+struct GreetedSocket {
+  ScriptedPeer server;
+  std::optional<ScriptedPeer> twin;  // The server's end, if it was granted.
+  UniqueFd client;
+};
+absl::StatusOr<GreetedSocket> Greet(const std::string& version_json);
+
+// Grants a twin socket; and refuses it.
+inline constexpr char kTwinGranted[] =
+    R"({"capabilities":{"twin_socket":{"supported":true,"fd_index":0}}})";
+inline constexpr char kNoTwin[] = R"({"capabilities":{}})";
+
+struct ScriptedSession {
+  ScriptedPeer server;
+  std::optional<ScriptedPeer> twin;
+  std::shared_ptr<Session> session;
+};
+absl::StatusOr<ScriptedSession> StartScriptedSession(const std::string& version_json,
+                                                     const SessionOptions& options = {});
+
+}  // namespace vfio_user
+
+#endif  // CLIENT_SCRIPTED_SERVER_H_

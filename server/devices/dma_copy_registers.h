@@ -1,0 +1,50 @@
+// The registers in BAR0 of dma-copy, as dma_copy.h describes them.
+#ifndef SERVER_DEVICES_DMA_COPY_REGISTERS_H_
+#define SERVER_DEVICES_DMA_COPY_REGISTERS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "absl/status/status.h"
+#include "proto_defs/wire/iova.h"
+
+namespace vfio_user {
+
+// Pure. Thread-compatible.
+class DmaCopyRegisters {
+ public:
+  static constexpr uint64_t kDescriptorBytes = 64;
+
+  // `first_index` is for tests that do not want to run four billion descriptors.
+  explicit DmaCopyRegisters(uint32_t first_index = 0)
+      : producer_(first_index), consumer_(first_index) {}
+
+  // An access of 4 or 8 bytes at a multiple of that. InvalidArgument for any other, and for what
+  // cannot be written; then nothing is.
+  absl::Status Read(uint64_t offset, std::span<std::byte> into) const;
+  absl::Status Write(uint64_t offset, std::span<const std::byte> from);
+
+  bool busy() const { return consumer_ != producer_; }
+
+  // Where the next descriptor is; nullopt when there is none to run.
+  std::optional<Iova> NextDescriptor() const;
+  // The next descriptor has been run.
+  void Advance() { ++consumer_; }
+
+ private:
+  uint32_t ReadWord(uint64_t offset) const;
+  absl::Status WriteWord(uint64_t offset, uint32_t value);
+  absl::Status WriteRingEntries(uint32_t entries);
+  absl::Status RingDoorbell(uint32_t producer);
+
+  uint64_t ring_iova_ = 0;
+  uint32_t ring_entries_ = 0;
+  uint32_t producer_;
+  uint32_t consumer_;
+};
+
+}  // namespace vfio_user
+
+#endif  // SERVER_DEVICES_DMA_COPY_REGISTERS_H_

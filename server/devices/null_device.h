@@ -1,0 +1,37 @@
+// A device that does nothing.
+#ifndef SERVER_DEVICES_NULL_DEVICE_H_
+#define SERVER_DEVICES_NULL_DEVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "server/device.h"
+#include "server/devices/bar_memory.h"
+
+namespace vfio_user {
+
+// PCI 1234:0001. BAR0 is 4 KiB of memory that keeps what is written to it until a reset; accesses
+// of any length and alignment. No interrupts, no DMA.
+class NullDevice final : public Device {
+ public:
+  static constexpr uint64_t kBarBytes = 4096;
+
+  NullDevice();
+
+  const DeviceDescription& description() const override { return description_; }
+  void Attach(DeviceHost&) override {}
+  absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> data) override;
+  absl::Status WriteRegion(RegionIndex index, uint64_t offset,
+                           std::span<const std::byte> data) override;
+  void Reset() override { memory_.Clear(); }
+
+ private:
+  DeviceDescription description_;
+  BarMemory memory_{kBarBytes};
+};
+
+}  // namespace vfio_user
+
+#endif  // SERVER_DEVICES_NULL_DEVICE_H_

@@ -36,6 +36,22 @@ ServedRequest RefuseNext(ScriptedPeer& server, uint32_t wire_errno) {
                     });
 }
 
+ServedRequests AnswerAll(ScriptedPeer& server, std::vector<uint32_t> errnos) {
+  return std::async(
+      std::launch::async,
+      [&server,
+       errnos = std::move(errnos)]() -> absl::StatusOr<std::vector<ScriptedPeer::Message>> {
+        std::vector<ScriptedPeer::Message> requests;
+        for (const uint32_t error : errnos) {
+          VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Message request, server.Receive());
+          VFIO_USER_RETURN_IF_ERROR(error == 0 ? server.Reply(request.header)
+                                               : server.ReplyError(request.header, error));
+          requests.push_back(std::move(request));
+        }
+        return requests;
+      });
+}
+
 absl::StatusOr<GreetedSocket> Greet(const std::string& version_json) {
   VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Connected connected, ScriptedPeer::Pair());
   VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Connected twin, ScriptedPeer::Pair());

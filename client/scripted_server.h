@@ -22,6 +22,10 @@ ServedRequest AnswerNext(ScriptedPeer& server, std::vector<uint8_t> body = {},
                          std::vector<UniqueFd> fds = {});
 ServedRequest RefuseNext(ScriptedPeer& server, uint32_t wire_errno);
 
+// Answers one request for each of `errnos`: with success and no body for 0, else with the errno.
+using ServedRequests = std::future<absl::StatusOr<std::vector<ScriptedPeer::Message>>>;
+ServedRequests AnswerAll(ScriptedPeer& server, std::vector<uint32_t> errnos);
+
 // A client's socket, with the server's part of VERSION said in advance, so that a test needs no
 // thread to connect.
 struct GreetedSocket {

@@ -14,11 +14,17 @@
 namespace vfio_user {
 namespace {
 
-// Calls `then` when the last share of what it returns is dropped.
-std::shared_ptr<void> CallWhenDropped(std::function<void()> then) {
-  // Points to nothing, but the deleter of a shared_ptr runs for nullptr too.
-  return {nullptr, [then = std::move(then)](void*) { then(); }};
-}
+// Calls a function when it is destroyed; shared by those whose end it announces.
+class Notice {
+ public:
+  explicit Notice(std::function<void()> then) : then_(std::move(then)) {}
+  Notice(const Notice&) = delete;
+  Notice& operator=(const Notice&) = delete;
+  ~Notice() { then_(); }
+
+ private:
+  const std::function<void()> then_;
+};
 
 absl::Status NoClient() { return absl::UnavailableError("DMA: no client is connected"); }
 
@@ -31,7 +37,7 @@ void ClientDmaSpace::Connect(std::shared_ptr<Channel> channel, uint32_t max_mess
   messenger_ = std::make_shared<DmaMessenger>(
       std::move(channel), DmaMessenger::Options{.max_data_bytes = max_message_data_bytes,
                                                 .timeout = options_.message_timeout});
-  connection_ = CallWhenDropped([all_released] { all_released->set_value(); });
+  connection_ = std::make_shared<Notice>([all_released] { all_released->set_value(); });
 }
 
 absl::Status ClientDmaSpace::Map(const DmaMapRequest& request, std::vector<UniqueFd> fds) {
@@ -74,12 +80,12 @@ absl::Status ClientDmaSpace::Unmap(Iova address, uint64_t size, std::function<vo
     return ErrnoStatus(
         ENOENT, fmt::format("DMA_UNMAP: [{:#x}, +{:#x}) is no mapping", ToU64(address), size));
   }
-  (*memory)->NotifyWhenReleased(CallWhenDropped(std::move(released)));
+  (*memory)->NotifyWhenReleased(std::make_shared<Notice>(std::move(released)));
   return absl::OkStatus();
 }
 
 void ClientDmaSpace::UnmapAll(std::function<void()> released) {
-  const std::shared_ptr<void> notice = CallWhenDropped(std::move(released));
+  const std::shared_ptr<void> notice = std::make_shared<Notice>(std::move(released));
   std::vector<std::shared_ptr<ClientMemory>> memories;
   {
     MutexLock lock(mu_);

@@ -32,7 +32,7 @@ struct ClientOptions {
   DmaService dma_service = DmaService::kBackgroundThread;
   // Users, besides this process's own and root, whose servers may be given /proc/self/mem, and
   // with it all of this process's memory: see DmaPath::kFileIo.
-  std::vector<uid_t> trusted_uids;
+  std::vector<uid_t> trusted_uids = {};
 };
 
 // How the device's accesses reach the memory.
@@ -73,7 +73,7 @@ struct FileMemory {
   int fd = -1;          // Borrowed until MapFile returns.
   uint64_t offset = 0;  // Of the memory's first byte in the file, in bytes.
   // The caller's own shared mapping of that part of the file; it must outlive the DmaMapping.
-  std::span<std::byte> memory;
+  std::span<std::byte> memory = {};
 };
 
 }  // namespace vfio_user

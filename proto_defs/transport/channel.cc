@@ -7,6 +7,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 
@@ -16,6 +17,12 @@ namespace {
 // Replies that may be overdue at once. Their ids cannot be used again until they come, and there
 // are 65,536; a peer that owes this many has stopped answering.
 constexpr size_t kMaxLateReplies = 1024;
+
+// After how long a thread that reads looks whether its call was cancelled: nothing on the socket
+// says so. Rare enough to cost nothing, soon enough for a device that is being reset.
+constexpr absl::Duration kCancelLatency = absl::Milliseconds(20);
+
+Deadline Earlier(Deadline a, Deadline b) { return a.time_point() < b.time_point() ? a : b; }
 
 }  // namespace
 
@@ -50,7 +57,7 @@ absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
   while (!call.done_) {
     if (!reading_) {
       // A broken channel has completed every call, so that its status need not be looked at.
-      (void)ReadOneAsReader(deadline);
+      (void)ReadOneAsReader(Earlier(deadline, Deadline::In(kCancelLatency)));
     } else if (deadline.never() || call.receiving_) {
       // A reply that has begun to arrive may not be left: the reader fills the call.
       call.changed_.Wait(mu_);

@@ -111,9 +111,9 @@ class Channel {
   // DeadlineExceeded: none came in time, and whether the peer acted is not known.
   absl::Status Wait(PendingCall& call, Deadline deadline);
 
-  // Makes Wait return `reason` (not OK) for a started call: at once, unless the waiting thread is
-  // the one that reads; then when something arrives, or at its deadline. The reply is dropped when
-  // it comes. Does nothing once the reply has begun to arrive, or Wait has returned.
+  // Makes Wait return `reason` (not OK) for a started call: at once, or after some milliseconds
+  // where the waiting thread is the one that reads. The reply is dropped when it comes. Does
+  // nothing once the reply has begun to arrive, or Wait has returned.
   void Cancel(PendingCall& call, const absl::Status& reason);
 
   // Start and Wait.

@@ -1,7 +1,6 @@
 #include "client/dma_mapper.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,7 +32,6 @@
 #include "proto_defs/wire/hex_bytes.h"
 #include "proto_defs/wire/iova.h"
 #include "tests/testing/fd_count.h"
-#include "tests/testing/memfd.h"
 #include "tests/testing/scripted_peer.h"
 #include "tests/testing/status_matchers.h"
 
@@ -388,97 +386,6 @@ TEST_F(DmaMapperTest, AHandleKeepsTheConnectionAlive) {
   EXPECT_THAT(mapping->Unmap(), IsOk());
   EXPECT_THAT(served.get(), IsOk());
   EXPECT_THAT(server_->ReceiveEof(), IsOk());
-}
-
-class DmaMapperFileTest : public DmaMapperTest {
- protected:
-  void SetUp() override {
-    DmaMapperTest::SetUp();
-    file_ = Memfd(std::string(8192, 'x'));
-    shared_ = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
-    ASSERT_NE(shared_, MAP_FAILED);
-  }
-  void TearDown() override {
-    DmaMapperTest::TearDown();
-    ::munmap(shared_, 8192);
-  }
-
-  // The second page of the file.
-  FileMemory Page() const {
-    return {.fd = file_.get(),
-            .offset = 4096,
-            .memory = std::span(static_cast<std::byte*>(shared_) + 4096, 4096)};
-  }
-
-  UniqueFd file_;
-  void* shared_ = MAP_FAILED;
-};
-
-TEST_F(DmaMapperFileTest, SendsTheFileAndNoModeBitForMmap) {
-  ServedRequests served = AnswerAll(*server_, {0, 0});
-
-  absl::StatusOr<DmaMapping> mapping = mapper_->MapFile(Page(), {.iova = Iova{0x1000}});
-  ASSERT_THAT(mapping, IsOk());
-  EXPECT_EQ(mapping->path(), DmaPath::kMmap);
-  EXPECT_THAT(mapping->Unmap(), IsOk());
-
-  const absl::StatusOr<Messages> requests = served.get();
-  ASSERT_THAT(requests, IsOk());
-  EXPECT_THAT((*requests)[0].body, ElementsAreArray(Hex("20000000 03000000 0010000000000000"
-                                                        "0010000000000000 0010000000000000")));
-  ASSERT_EQ((*requests)[0].fds.size(), 1u);
-  EXPECT_TRUE(IsSameFile((*requests)[0].fds[0], file_));
-}
-
-TEST_F(DmaMapperFileTest, AutoGoesDownTheWholeLadderWithTheFilesOwnDescriptor) {
-  ServedRequests served = AnswerAll(*server_, {ENODEV, EINVAL, 0, 0});
-
-  absl::StatusOr<DmaMapping> mapping = mapper_->MapFile(Page(), {.iova = Iova{0x1000}});
-  ASSERT_THAT(mapping, IsOk());
-  EXPECT_EQ(mapping->path(), DmaPath::kMessage);
-  EXPECT_THAT(mapping->Unmap(), IsOk());
-
-  const absl::StatusOr<Messages> requests = served.get();
-  ASSERT_THAT(requests, IsOk());
-  EXPECT_THAT((*requests)[1].body, ElementsAreArray(Hex("20000000 0b000000 0010000000000000"
-                                                        "0010000000000000 0010000000000000")));
-  ASSERT_EQ((*requests)[1].fds.size(), 1u);
-  EXPECT_TRUE(IsSameFile((*requests)[1].fds[0], file_));
-  EXPECT_THAT((*requests)[2].fds, IsEmpty());
-}
-
-TEST_F(DmaMapperFileTest, FileIoWithTheFilesOwnDescriptorNeedsNoTrust) {
-  Start(kTwinGranted, absl::PermissionDeniedError("not that one"));
-  ServedRequests served = AnswerAll(*server_, {0, 0});
-
-  absl::StatusOr<DmaMapping> mapping = mapper_->MapFile(Page(), {.path = DmaPath::kFileIo});
-  ASSERT_THAT(mapping, IsOk());
-  EXPECT_THAT(mapping->Unmap(), IsOk());
-
-  const absl::StatusOr<Messages> requests = served.get();
-  ASSERT_THAT(requests, IsOk());
-  ASSERT_EQ((*requests)[0].fds.size(), 1u);
-  EXPECT_TRUE(IsSameFile((*requests)[0].fds[0], file_));
-}
-
-TEST_F(DmaMapperFileTest, RejectsFilesThatCannotHoldTheMemory) {
-  FileMemory page = Page();
-  page.fd = -1;
-  EXPECT_THAT(mapper_->MapFile(page, {}),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("descriptor -1 is not open")));
-
-  page = Page();
-  page.offset = 4097;
-  EXPECT_THAT(mapper_->MapFile(page, {}),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("of 0x2000 bytes")));
-
-  const UniqueFd read_only(
-      ::open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_TRUE(read_only.valid());
-  page = Page();
-  page.fd = read_only.get();
-  EXPECT_THAT(mapper_->MapFile(page, {}), StatusIs(absl::StatusCode::kInvalidArgument,
-                                                   HasSubstr("not open for reading and writing")));
 }
 
 }  // namespace

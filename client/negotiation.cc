@@ -117,18 +117,15 @@ absl::StatusOr<VersionMessage> ReadVersion(std::span<const uint8_t> body) {
   return *version;
 }
 
-absl::StatusOr<std::optional<Socket>> TakeTwin(const Capabilities& server,
-                                               std::vector<UniqueFd> fds) {
-  if (!server.TwinSocketSupported()) return std::nullopt;
-  const std::optional<uint64_t> index = server.twin_socket->fd_index;
-  if (!index || *index >= fds.size()) {
-    return WrongAnswer(fmt::format("twin_socket's fd_index is {}, and {} descriptors came",
-                                   index ? fmt::to_string(*index) : std::string("missing"),
-                                   fds.size()));
+absl::StatusOr<Socket> TakeTwin(const TwinSocket& twin, std::vector<UniqueFd> fds) {
+  if (!twin.fd_index || *twin.fd_index >= fds.size()) {
+    return WrongAnswer(fmt::format(
+        "twin_socket's fd_index is {}, and {} descriptors came",
+        twin.fd_index ? fmt::to_string(*twin.fd_index) : std::string("missing"), fds.size()));
   }
-  absl::StatusOr<Socket> twin = Socket::Adopt(std::move(fds[*index]));
-  if (!twin.ok()) return WrongAnswer(std::string(twin.status().message()));
-  return *std::move(twin);
+  absl::StatusOr<Socket> socket = Socket::Adopt(std::move(fds[*twin.fd_index]));
+  if (!socket.ok()) return WrongAnswer(std::string(socket.status().message()));
+  return socket;
 }
 
 }  // namespace
@@ -148,12 +145,16 @@ absl::StatusOr<Negotiated> Negotiate(Socket socket, uint32_t max_data_xfer_bytes
   if (!answer.ok()) return NoAnswer(answer.status());
   VFIO_USER_RETURN_IF_ERROR(CheckHeader(answer->header));
   VFIO_USER_ASSIGN_OR_RETURN(VersionMessage server, ReadVersion(answer->body));
-  VFIO_USER_ASSIGN_OR_RETURN(std::optional<Socket> twin,
-                             TakeTwin(server.capabilities, std::move(answer->fds)));
 
   stream.set_stall_timeout(usual_stall_timeout);
   stream.set_max_message_bytes(MaxIncomingMessageBytes(max_data_xfer_bytes));
-  return Negotiated{std::move(stream), std::move(twin), std::move(server), max_data_xfer_bytes};
+  Negotiated negotiated = {std::move(stream), std::nullopt, std::move(server), max_data_xfer_bytes};
+  if (negotiated.server.capabilities.TwinSocketSupported()) {
+    VFIO_USER_ASSIGN_OR_RETURN(
+        negotiated.twin,
+        TakeTwin(*negotiated.server.capabilities.twin_socket, std::move(answer->fds)));
+  }
+  return negotiated;
 }
 
 }  // namespace vfio_user

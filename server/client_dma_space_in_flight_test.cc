@@ -141,10 +141,12 @@ TEST_F(ClientDmaSpaceInFlightTest, CancelEndsATransferWhoseAnswerAnotherThreadWo
   reader_ = std::thread([this] { (void)channel_->Serve(); });
   ASSERT_THAT(client_->Send({.command = Command::kDeviceReset}), IsOk());
   command_came_.get_future().get();
-  ASSERT_THAT(Map(0x1000, 4), IsOk());
-  std::string into(4, ' ');
+  ASSERT_THAT(Map(0x1000, 2 * kMaxDataBytes), IsOk());
+  std::string into(2 * kMaxDataBytes, ' ');
   ScriptedPeer::Message request;
   auto read = StartRead(0x1000, into, request);
+  // With the second message on its way, the first one is waited for, or is about to be.
+  ASSERT_THAT(client_->Receive(), IsOk());
 
   space_.CancelTransfers();
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -43,6 +44,19 @@ TEST(FilePoolTest, TellsOpenFilesOfOneInodeApart) {
   const FilePool::File reading = pool.Acquire(SelfMem(O_RDONLY)).value();
 
   EXPECT_NE(both, reading);
+}
+
+// They may be of different memory: an exec leaves the inode.
+TEST(FilePoolTest, TellsOpenFilesOfOneInodeApartThatHaveTheSameFlags) {
+  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) < 0) {
+    GTEST_SKIP() << "kcmp() is refused here";
+  }
+  FilePool pool;
+
+  const FilePool::File one = pool.Acquire(SelfMem(O_RDWR)).value();
+  const FilePool::File other = pool.Acquire(SelfMem(O_RDWR)).value();
+
+  EXPECT_NE(one, other);
 }
 
 TEST(FilePoolTest, TellsFilesApart) {

@@ -21,7 +21,7 @@ namespace vfio_user {
 
 // BAR0 is 4 KiB of memory, BAR2 can only be read, BAR3 only be written. INTx, which can be masked,
 // and four MSI-X vectors, with their table in BAR1.
-class ProbeDevice final : public Device {
+class ProbeDevice : public Device {
  public:
   // Called with what is written to BAR0, as a number, after it was written.
   using WriteHook = std::function<absl::Status(DeviceHost& host, uint64_t offset, uint64_t value)>;

@@ -1,6 +1,4 @@
 // What a client gets that asks for what it may ask for.
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

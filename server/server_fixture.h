@@ -2,6 +2,7 @@
 #ifndef SERVER_SERVER_FIXTURE_H_
 #define SERVER_SERVER_FIXTURE_H_
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -28,6 +29,7 @@ class ServerFixture : public testing::Test {
     options_.log = [this](std::string_view line) {
       MutexLock lock(mu_);
       log_.emplace_back(line);
+      logged_.NotifyAll();
     };
   }
 
@@ -53,12 +55,22 @@ class ServerFixture : public testing::Test {
     return log_;
   }
 
+  // Waits until a line of the log has `part` in it.
+  void WaitForLog(std::string_view part) const {
+    MutexLock lock(mu_);
+    while (std::ranges::none_of(
+        log_, [part](const std::string& line) { return line.find(part) != std::string::npos; })) {
+      logged_.Wait(mu_);
+    }
+  }
+
   TempDir directory_;
   ServerOptions options_;
   std::unique_ptr<Server> server_;
 
  private:
   mutable Mutex mu_;
+  mutable CondVar logged_;
   std::vector<std::string> log_ ABSL_GUARDED_BY(mu_);
 };
 

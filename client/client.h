@@ -76,9 +76,10 @@ class Client {
 
   // Lets the device read and write `memory`, which must outlive the DmaMapping. Any alignment;
   // length in bytes, not 0. InvalidArgument for an empty or wrapping range, AlreadyExists where
-  // the bus addresses are taken, ResourceExhausted at the server's limit of mappings,
-  // PermissionDenied for kFileIo to a server that is not trusted, Unimplemented for a path that the
-  // server does not know. On error, no change. Blocks for one round trip, or two with kAuto.
+  // the bus addresses are taken, ResourceExhausted at the limit of mappings that the server named
+  // (libvfio-user names none, and refuses one too many as InvalidArgument), PermissionDenied for
+  // kFileIo to a server that is not trusted, Unimplemented for a path that the server does not
+  // know. On error, no change. Blocks for one round trip, or two with kAuto.
   absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory, const MapOptions& options = {}) const;
 
   // The same for arrays and containers of bytes that may be written.

@@ -34,8 +34,8 @@ bool MayMeanThePath(const absl::Status& refusal) {
 // The same refusal for a caller who insisted on a path.
 absl::Status PathRefused(const absl::Status& refusal) {
   return Annotate(WithCode(refusal, absl::StatusCode::kUnimplemented),
-                  "the server does not know this path, or not for this memory: ask for another, or "
-                  "for DmaPath::kAuto");
+                  "the server does not know this path, not for this memory, or takes no more "
+                  "mappings: ask for another path, or for DmaPath::kAuto");
 }
 
 absl::Status CheckFile(const FileMemory& memory) {
@@ -177,7 +177,8 @@ absl::StatusOr<DmaPath> DmaMapper::Climb(const Ladder& ladder, Iova iova, const 
   for (const Rung& rung : ladder) {
     refusal = Ask(rung, iova, memory);
     if (refusal.ok()) {
-      if (file_io_refused) file_io_unknown_ = true;
+      if (rung.path == DmaPath::kFileIo) file_io_known_ = true;
+      if (file_io_refused && !file_io_known_) file_io_unknown_ = true;
       return rung.path;
     }
     VFIO_USER_RETURN_IF_ERROR(session_->status());

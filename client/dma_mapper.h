@@ -83,6 +83,8 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
   const std::shared_ptr<Session> session_;
   const absl::Status may_lend_memory_;
   SelfMemory self_memory_;
+  // A server that has taken file I/O once knows it, whatever it refuses later.
+  std::atomic<bool> file_io_known_ = false;
   std::atomic<bool> file_io_unknown_ = false;
 };
 

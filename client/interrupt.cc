@@ -19,7 +19,11 @@ namespace vfio_user {
 
 Interrupt::Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index,
                      uint32_t vector)
-    : session_(std::move(session)), eventfd_(std::move(eventfd)), index_(index), vector_(vector) {}
+    : session_(std::move(session)),
+      eventfd_(std::move(eventfd)),
+      index_(index),
+      vector_(vector),
+      binding_(session_->NoteBinding(index, vector)) {}
 
 Interrupt& Interrupt::operator=(Interrupt&& other) noexcept {
   if (this == &other) return *this;
@@ -28,22 +32,25 @@ Interrupt& Interrupt::operator=(Interrupt&& other) noexcept {
   eventfd_ = std::move(other.eventfd_);
   index_ = other.index_;
   vector_ = other.vector_;
+  binding_ = other.binding_;
   return *this;
 }
 
 Interrupt::~Interrupt() { Unbind(); }
 
 void Interrupt::Unbind() {
-  if (session_ == nullptr) return;
+  const std::shared_ptr<Session> session = std::move(session_);
+  if (session == nullptr) return;
+  // What a later Interrupt bound is not this one's to unbind.
+  if (!session->IsLastBinding(index_, vector_, binding_)) return;
   // libvfio-user says OK to this and does nothing when the vector is not 0. Its device then signals
   // an eventfd that nobody else holds, and which does not block, until the vector is bound anew.
-  (void)session_->SetIrqs({.data = IrqData::kEventfd,
-                           .action = IrqAction::kTrigger,
-                           .index = index_,
-                           .start = vector_,
-                           .count = 1},
-                          {});
-  session_ = nullptr;
+  (void)session->SetIrqs({.data = IrqData::kEventfd,
+                          .action = IrqAction::kTrigger,
+                          .index = index_,
+                          .start = vector_,
+                          .count = 1},
+                         {});
 }
 
 absl::StatusOr<uint64_t> Interrupt::Wait(absl::Duration timeout) {

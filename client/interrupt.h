@@ -15,13 +15,15 @@ namespace vfio_user {
 
 class Session;
 
-// One vector, bound for as long as this lives. Movable. Thread-safe, but for moving; each interrupt
-// is seen by one waiter.
+// One vector, bound for as long as this lives, or until it is bound anew: the later Interrupt then
+// has it, and the earlier one gets no more signals. Movable. Thread-safe, but for moving; each
+// interrupt is seen by one waiter.
 class Interrupt {
  public:
   Interrupt(Interrupt&& other) noexcept = default;
   Interrupt& operator=(Interrupt&& other) noexcept;
-  // Unbinds the vector, which takes one round trip.
+  // Unbinds the vector, which takes one round trip, unless it was bound anew. Not while another
+  // thread binds the same vector.
   ~Interrupt();
 
   // Waits for the device to signal. The number of times that it did since the last Wait, at least
@@ -47,6 +49,7 @@ class Interrupt {
   UniqueFd eventfd_;
   IrqIndex index_{};
   uint32_t vector_ = 0;
+  uint64_t binding_ = 0;  // See Session::NoteBinding.
 };
 
 }  // namespace vfio_user

@@ -163,6 +163,22 @@ TEST_F(InterruptTest, DestroyingUnbindsTheVector) {
   EXPECT_THAT(request->fds, IsEmpty());
 }
 
+TEST_F(InterruptTest, DestroyingLeavesAVectorThatWasBoundAnew) {
+  std::optional<absl::StatusOr<Interrupt>> first = Bind(3);
+  ASSERT_THAT(*first, IsOk());
+  const absl::StatusOr<Interrupt> second = Bind(3);
+  ASSERT_THAT(second, IsOk());
+
+  first.reset();
+
+  // The next that the server gets is this, and not an unbinding.
+  ServedRequest served = AnswerNext(*server_);
+  EXPECT_THAT(client_->Reset(), IsOk());
+  const absl::StatusOr<ScriptedPeer::Message> request = served.get();
+  ASSERT_THAT(request, IsOk());
+  EXPECT_EQ(request->header.command, Command::kDeviceReset);
+}
+
 TEST_F(InterruptTest, MovingMovesTheBinding) {
   absl::StatusOr<Interrupt> one = Bind(1);
   ASSERT_THAT(one, IsOk());

@@ -93,7 +93,8 @@ absl::Status Session::CallInTurn(Command command, const MessageContent& content,
                                  PendingCall& call) {
   const Deadline deadline = Deadline::In(options_.reply_timeout);
   if (!turn_.Take(deadline)) {
-    return absl::DeadlineExceededError(
+    // Not a missed deadline: those say that the server may have acted.
+    return absl::ResourceExhaustedError(
         fmt::format("{}: not sent, other requests took all the time", CommandName(command)));
   }
   const absl::Cleanup give_back = [this] { turn_.GiveBack(); };

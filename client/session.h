@@ -9,8 +9,10 @@
 #include <span>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -69,6 +71,12 @@ class Session {
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index);
   absl::Status SetIrqs(const SetIrqsRequest& request, std::span<const FdView> fds);
   absl::Status Reset();
+
+  // Notes that a vector was bound, which takes it from whoever bound it before, and returns the
+  // number of this binding.
+  uint64_t NoteBinding(IrqIndex index, uint32_t vector);
+  // Whether that binding is still the last one of its vector.
+  bool IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding);
 
   // One message each; at most max_read_bytes() and max_write_bytes(), above which they are
   // ResourceExhausted.
@@ -136,6 +144,9 @@ class Session {
 
   Mutex mu_;
   std::optional<DeviceInfo> device_info_ ABSL_GUARDED_BY(mu_);
+  // The last binding of each vector that was ever bound.
+  absl::flat_hash_map<std::pair<IrqIndex, uint32_t>, uint64_t> bindings_ ABSL_GUARDED_BY(mu_);
+  uint64_t next_binding_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace vfio_user

@@ -140,6 +140,17 @@ absl::Status Session::Reset() {
   return Call(Command::kDeviceReset, {}, call);
 }
 
+uint64_t Session::NoteBinding(IrqIndex index, uint32_t vector) {
+  MutexLock lock(mu_);
+  return bindings_[{index, vector}] = next_binding_++;
+}
+
+bool Session::IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding) {
+  MutexLock lock(mu_);
+  const auto last = bindings_.find({index, vector});
+  return last != bindings_.end() && last->second == binding;
+}
+
 absl::Status Session::MapDma(const DmaMapRequest& request, std::span<const FdView> fds) {
   const std::vector<uint8_t> body = Serialize(request);
   PendingCall call;

@@ -61,12 +61,16 @@ absl::Status CopyOnDevice(const std::string& socket, Memory& memory) {
   memory.ring[0].source = reinterpret_cast<uint64_t>(memory.source);
   memory.ring[0].destination = reinterpret_cast<uint64_t>(memory.destination);
   memory.ring[0].length = sizeof(memory.source);
-  absl::Status status = bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova()));
+  // The registers are as the client before left them.
+  absl::Status status = client->Reset();
+  status.Update(bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova())));
   status.Update(bar0->Write<uint32_t>(kRingEntries, kRingLength));
   status.Update(bar0->Write<uint32_t>(kDoorbell, 1));
   // The device writes the status last: once it is there, so is the rest.
   const std::atomic_ref<uint32_t> done(memory.ring[0].status);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (status.ok() && done.load(std::memory_order_acquire) == 0) {
+    if (std::chrono::steady_clock::now() > deadline) return absl::DeadlineExceededError("not done");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     status = client->status();
   }

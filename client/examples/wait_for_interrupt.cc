@@ -38,7 +38,9 @@ absl::StatusOr<uint64_t> RunAndWait(const std::string& socket) {
   absl::StatusOr<vfio_user::Region> bar0 = client->OpenRegion(vfio_user::RegionIndex::kBar0);
   if (!bar0.ok()) return bar0.status();
 
-  absl::Status status = bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova()));
+  // The registers are as the client before left them.
+  absl::Status status = client->Reset();
+  status.Update(bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova())));
   status.Update(bar0->Write<uint32_t>(kRingEntries, kRingLength));
   status.Update(bar0->Write<uint32_t>(kDoorbell, 1));
   if (!status.ok()) return status;

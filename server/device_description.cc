@@ -79,7 +79,7 @@ absl::Status CheckMsix(const DeviceDescription& description) {
     return absl::InvalidArgumentError(
         fmt::format("MSI-X: the table is in {}, want a BAR", description.msix->bar));
   }
-  const RegionInfo& bar = RegionsOf(description)[static_cast<size_t>(description.msix->bar)];
+  const RegionInfo bar = RegionsOf(description)[static_cast<size_t>(description.msix->bar)];
   VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("table", description.msix->table_offset,
                                           uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE, bar));
   return CheckMsixPart("pending bits", description.msix->pba_offset, PbaBytes(vectors), bar);

@@ -59,7 +59,7 @@ TEST_F(DmaCopyRegistersTest, IsIdleAndZeroAtFirst) {
 }
 
 TEST_F(DmaCopyRegistersTest, IgnoresWritesToWhatIsReadOnlyOrNotThere) {
-  for (const uint64_t offset : {0x00, 0x04, 0x08, 0x0c, 0x20, 0x24, 0xffc}) {
+  for (const uint64_t offset : {0x00u, 0x04u, 0x08u, 0x0cu, 0x20u, 0x24u, 0xffcu}) {
     const uint64_t before = Read(offset);
 
     EXPECT_THAT(Write(offset, 0xffffffff), IsOk());

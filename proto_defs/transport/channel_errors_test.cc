@@ -163,6 +163,16 @@ TEST_F(ChannelErrorsTest, AReplyOfAnImpossibleSizeBreaksWithoutAnAnswer) {
   EXPECT_THAT(peer_.ReceiveEof(), IsOk());
 }
 
+TEST_F(ChannelErrorsTest, ACommandThatWantsNoReplyGetsNone) {
+  PendingCall call;
+  StartAndSee(call);
+  ASSERT_THAT(peer_.SendBytes({{77, 0, 11, 0, 15, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0}}), IsOk());
+
+  EXPECT_THAT(channel_.Wait(call, Soon()), StatusIs(absl::StatusCode::kDataLoss));
+
+  EXPECT_THAT(peer_.ReceiveEof(), IsOk());
+}
+
 TEST_F(ChannelErrorsTest, TheReasonStaysWhenTheAnswerCannotBeSent) {
   PendingCall call;
   StartAndSee(call);

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <future>
 #include <span>
 #include <thread>
 #include <vector>
@@ -15,7 +14,6 @@
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/channel_fixture.h"
-#include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/header.h"
@@ -288,17 +286,6 @@ TEST_F(ChannelTest, CancelEndsACallAndDropsItsReply) {
 
   ExpectAlive();
   EXPECT_EQ(OpenFdCount(), before);
-}
-
-TEST_F(ChannelTest, CancelEndsTheWaitOfAThreadThatReads) {
-  PendingCall call;
-  StartAndSee(call);
-  std::future<absl::Status> waiting =
-      std::async(std::launch::async, [&] { return channel_.Wait(call, Deadline::Never()); });
-
-  channel_.Cancel(call, absl::CancelledError("reset"));
-
-  EXPECT_EQ(waiting.get(), absl::CancelledError("reset"));
 }
 
 TEST_F(ChannelTest, CancelComesTooLateForAReplyThatIsThere) {

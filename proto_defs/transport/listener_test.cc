@@ -110,10 +110,12 @@ TEST_F(ListenerTest, AcceptLetsAClientWaitWhenNoDescriptorIsLeft) {
   auto listener = Listener::Bind(path_);
   ASSERT_THAT(listener, IsOk());
   const UniqueFd client = ConnectedSocket(path_);
+  absl::Status refused;
   {
     const ScopedFdLimit limit(0);
-    EXPECT_THAT(listener->Accept(), StatusIs(absl::StatusCode::kResourceExhausted));
+    refused = listener->Accept().status();
   }
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted));
 
   const auto accepted = listener->Accept();
   ASSERT_THAT(accepted, IsOk());

@@ -7,7 +7,8 @@
 namespace vfio_user {
 
 // While it lives, this process can open `more` descriptors, and then no more (EMFILE). For tests
-// with one thread. What is open stays open.
+// with one thread. What is open stays open. Matchers are best applied after its end: the sanitizers
+// need descriptors themselves.
 class ScopedFdLimit {
  public:
   explicit ScopedFdLimit(int more);

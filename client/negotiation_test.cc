@@ -1,5 +1,6 @@
 #include "client/negotiation.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -49,9 +50,11 @@ class NegotiationTest : public testing::Test {
 
   absl::Status ReplyVersion(uint16_t major, uint16_t minor, std::string_view json,
                             std::span<const FdView> fds = {}) {
-    std::vector<uint8_t> body = {static_cast<uint8_t>(major), 0, static_cast<uint8_t>(minor), 0};
-    body.insert(body.end(), json.begin(), json.end());
-    body.push_back(0);
+    // Sized at once, its last byte the NUL.
+    std::vector<uint8_t> body(4 + json.size() + 1);
+    body[0] = static_cast<uint8_t>(major);
+    body[2] = static_cast<uint8_t>(minor);
+    std::ranges::copy(json, body.begin() + 4);
     return server_->Reply(kVersion, body, fds);
   }
 
@@ -78,9 +81,9 @@ TEST_F(NegotiationTest, OffersVersionAndCapabilitiesAndNoDescriptor) {
   constexpr std::string_view kJson =
       R"({"capabilities":{"max_data_xfer_size":1048576,"max_msg_fds":253,)"
       R"("twin_socket":{"supported":true}}})";
-  std::vector<uint8_t> want = {0, 0, 2, 0};
-  want.insert(want.end(), kJson.begin(), kJson.end());
-  want.push_back(0);
+  std::vector<uint8_t> want(4 + kJson.size() + 1);
+  want[2] = 2;
+  std::ranges::copy(kJson, want.begin() + 4);
   EXPECT_THAT(offer->body, ElementsAreArray(want));
 }
 

@@ -1,5 +1,6 @@
 #include "client/scripted_server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -55,9 +56,10 @@ ServedRequests AnswerAll(ScriptedPeer& server, std::vector<uint32_t> errnos) {
 absl::StatusOr<GreetedSocket> Greet(const std::string& version_json) {
   VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Connected connected, ScriptedPeer::Pair());
   VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Connected twin, ScriptedPeer::Pair());
-  std::vector<uint8_t> body = {0, 0, 2, 0};
-  body.insert(body.end(), version_json.begin(), version_json.end());
-  body.push_back(0);
+  // Version 0.2, the text, and its NUL.
+  std::vector<uint8_t> body(4 + version_json.size() + 1);
+  body[2] = 2;
+  std::ranges::copy(version_json, body.begin() + 4);
   const MessageHeader version = {.command = Command::kVersion};
   GreetedSocket greeted = {std::move(connected.peer), std::nullopt, std::move(connected.socket)};
   if (version_json != kTwinGranted) {

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -74,10 +73,8 @@ absl::Status CopyOnDevice(const std::string& socket, Memory& memory) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     status = client->status();
   }
-  if (!status.ok()) return status;
-  if (done.load() == kStatusDone) return absl::OkStatus();
-  const auto error = static_cast<int>(memory.ring[0].error);
-  return absl::AbortedError(fmt::format("the device failed: {}", std::strerror(error)));
+  if (!status.ok() || done.load() == kStatusDone) return status;
+  return absl::AbortedError(fmt::format("the device failed: errno {}", memory.ring[0].error));
 }
 
 }  // namespace

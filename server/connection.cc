@@ -12,7 +12,7 @@
 
 namespace vfio_user {
 
-Connection::Connection(MessageStream stream, Negotiated negotiated, DeviceSlot& slot,
+Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSlot& slot,
                        const EventLog& log)
     : log_(log), client_{slot, nullptr, negotiated.max_data_xfer_bytes} {
   // Both handlers run while Serve does, and never after: the channels may live longer, in the hands

@@ -18,7 +18,8 @@ class Connection {
  public:
   // `stream` is where `negotiated` comes from, with the limits that are to hold from now on. `slot`
   // and `log` are borrowed.
-  Connection(MessageStream stream, Negotiated negotiated, DeviceSlot& slot, const EventLog& log);
+  Connection(MessageStream stream, AcceptedClient negotiated, DeviceSlot& slot,
+             const EventLog& log);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

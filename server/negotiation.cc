@@ -96,11 +96,12 @@ std::optional<std::pair<Socket, Socket>> MakeTwin(const Capabilities& client) {
 
 }  // namespace
 
-absl::StatusOr<Negotiated> NegotiateVersion(MessageStream& stream, const NegotiationTerms& terms) {
+absl::StatusOr<AcceptedClient> NegotiateVersion(MessageStream& stream,
+                                                const NegotiationTerms& terms) {
   const Deadline deadline = Deadline::In(terms.timeout);
   VFIO_USER_ASSIGN_OR_RETURN(const ReceivedVersion received, ReceiveVersion(stream, deadline));
   const Capabilities& client = received.version.capabilities;
-  Negotiated negotiated;
+  AcceptedClient negotiated;
   negotiated.max_data_xfer_bytes = static_cast<uint32_t>(
       std::min<uint64_t>(client.MaxDataXferBytes(), terms.max_data_xfer_bytes));
 

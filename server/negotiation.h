@@ -20,7 +20,7 @@ struct NegotiationTerms {
 };
 
 // What both sides keep to.
-struct Negotiated {
+struct AcceptedClient {
   uint32_t max_data_xfer_bytes = 0;
   // The server's end of the socket for its commands, where the client asked for one.
   std::optional<Socket> twin;
@@ -34,7 +34,8 @@ struct Negotiated {
 // a client may refuse one above its own.
 //
 // Leaves `stream` with limits made for VERSION: the caller sets its own.
-absl::StatusOr<Negotiated> NegotiateVersion(MessageStream& stream, const NegotiationTerms& terms);
+absl::StatusOr<AcceptedClient> NegotiateVersion(MessageStream& stream,
+                                                const NegotiationTerms& terms);
 
 }  // namespace vfio_user
 

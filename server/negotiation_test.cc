@@ -60,10 +60,10 @@ class NegotiationTest : public testing::Test {
  protected:
   NegotiationTest() : NegotiationTest(*ScriptedPeer::Pair()) {}
 
-  absl::StatusOr<Negotiated> Negotiate() { return NegotiateVersion(stream_, terms_); }
+  absl::StatusOr<AcceptedClient> Negotiate() { return NegotiateVersion(stream_, terms_); }
 
   // The client proposes, and the server accepts; returns the server's answer.
-  VersionMessage Accept(std::span<const uint8_t> body, absl::StatusOr<Negotiated>& negotiated) {
+  VersionMessage Accept(std::span<const uint8_t> body, absl::StatusOr<AcceptedClient>& negotiated) {
     EXPECT_THAT(client_.Send(VersionHeader(), body), IsOk());
     negotiated = Negotiate();
     EXPECT_THAT(negotiated, IsOk());
@@ -92,7 +92,7 @@ class NegotiationTest : public testing::Test {
 TEST_F(NegotiationTest, AnswersQemuWithinTheBufferThatQemuHas) {
   const std::vector<uint8_t> request = VersionBody(0, 0, kQemuJson);
   ASSERT_THAT(request, SizeIs(214 - 16));
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   const VersionMessage reply = Accept(request, negotiated);
 
@@ -110,7 +110,7 @@ TEST_F(NegotiationTest, AnswersQemuWithinTheBufferThatQemuHas) {
 }
 
 TEST_F(NegotiationTest, AcceptsAClientThatSaysNothingOfItself) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   Accept(VersionBody(0, 1, ""), negotiated);
 
@@ -118,19 +118,19 @@ TEST_F(NegotiationTest, AcceptsAClientThatSaysNothingOfItself) {
 }
 
 TEST_F(NegotiationTest, AnswersWithTheLowerMinorVersion) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   EXPECT_EQ(Accept(VersionBody(0, 1, ""), negotiated).minor, 1);
 }
 
 TEST_F(NegotiationTest, AnswersWithItsOwnMinorVersionToANewerClient) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   EXPECT_EQ(Accept(VersionBody(0, 9, ""), negotiated).minor, 2);
 }
 
 TEST_F(NegotiationTest, KeepsToTheSmallerTransferOfBoth) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   const VersionMessage reply =
       Accept(VersionBody(0, 2, R"({"capabilities":{"max_data_xfer_size":4096}})"), negotiated);
@@ -142,7 +142,7 @@ TEST_F(NegotiationTest, KeepsToTheSmallerTransferOfBoth) {
 TEST_F(NegotiationTest, OffersItsOwnSmallerTransferAndFewerMappings) {
   terms_.max_data_xfer_bytes = 8192;
   terms_.max_dma_maps = 10;
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   const VersionMessage reply = Accept(VersionBody(0, 2, kQemuJson), negotiated);
 
@@ -152,7 +152,7 @@ TEST_F(NegotiationTest, OffersItsOwnSmallerTransferAndFewerMappings) {
 }
 
 TEST_F(NegotiationTest, GivesATwinSocketThatLeadsToTheServer) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   const VersionMessage reply = Accept(
       VersionBody(0, 2, R"({"capabilities":{"twin_socket":{"supported":true}}})"), negotiated);
@@ -167,7 +167,7 @@ TEST_F(NegotiationTest, GivesATwinSocketThatLeadsToTheServer) {
 }
 
 TEST_F(NegotiationTest, GivesNoTwinSocketToAClientThatTakesNoDescriptors) {
-  absl::StatusOr<Negotiated> negotiated = absl::UnknownError("");
+  absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 
   const VersionMessage reply = Accept(
       VersionBody(0, 2, R"({"capabilities":{"max_msg_fds":0,"twin_socket":{"supported":true}}})"),

@@ -96,7 +96,7 @@ void Seat::RunProtocolThread() {
 
 void Seat::ServeClient(Socket socket) {
   MessageStream stream(std::move(socket), {});
-  absl::StatusOr<Negotiated> negotiated = NegotiateVersion(stream, options_.terms);
+  absl::StatusOr<AcceptedClient> negotiated = NegotiateVersion(stream, options_.terms);
   if (!negotiated.ok()) {
     log_.Write(fmt::format("client turned away: {}", std::string(negotiated.status().message())));
     ForgetSocket();

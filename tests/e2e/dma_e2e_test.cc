@@ -1,0 +1,264 @@
+// A device in another process reads and writes memory of this one, by every path.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/client.h"
+#include "client/client_options.h"
+#include "client/dma_mapping.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/iova.h"
+#include "tests/testing/server_process.h"
+#include "tests/testing/status_matchers.h"
+#include "tools/vfio_user/arguments.h"
+#include "tools/vfio_user/child_server.h"
+#include "tools/vfio_user/dma_buffer.h"
+#include "tools/vfio_user/dma_copy_driver.h"
+#include "tools/vfio_user/round_trip.h"
+
+namespace vfio_user {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAreArray;
+using ::testing::Eq;
+
+// CRC-32 of "123456789", the check value that its definitions give.
+constexpr uint64_t kCheckValue = 0xcbf43926;
+constexpr std::string_view kCheckText = "123456789";
+
+Iova Plus(Iova iova, uint64_t offset) { return Iova{ToU64(iova) + offset}; }
+
+class DmaTest : public ::testing::Test {
+ protected:
+  void Connect(DmaPath path) {
+    ASSERT_THAT(server_, IsOk());
+    absl::StatusOr<Client> client = Client::Connect(server_->socket_path());
+    ASSERT_THAT(client, IsOk());
+    client_.emplace(*std::move(client));
+    DmaCopyOptions options;
+    options.path = path;
+    absl::StatusOr<std::unique_ptr<DmaCopyDriver>> driver = DmaCopyDriver::Open(*client_, options);
+    ASSERT_THAT(driver, IsOk());
+    driver_ = *std::move(driver);
+  }
+  void TearDown() override {
+    driver_.reset();
+    client_.reset();
+    EXPECT_THAT(server_->Stop(), IsOk());
+  }
+
+  absl::StatusOr<ChildServer> server_ = StartServer();
+  std::optional<Client> client_;
+  std::unique_ptr<DmaCopyDriver> driver_;
+};
+
+class DmaPathTest : public DmaTest, public ::testing::WithParamInterface<DmaPath> {
+ protected:
+  void SetUp() override { Connect(GetParam()); }
+};
+
+TEST_P(DmaPathTest, DeviceReadsTheMemory) {
+  const absl::StatusOr<DmaBuffer> buffer = DmaBuffer::Create(*client_, 4096, GetParam());
+  ASSERT_THAT(buffer, IsOk());
+  ASSERT_EQ(buffer->path(), GetParam());
+  std::ranges::copy(std::as_bytes(std::span(kCheckText)), buffer->bytes().begin() + 100);
+
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Crc32(Plus(buffer->iova(), 100), kCheckText.size())),
+              IsOkAndHolds(kCheckValue));
+}
+
+TEST_P(DmaPathTest, DeviceWritesTheMemoryAndNothingBeside) {
+  const absl::StatusOr<DmaBuffer> buffer = DmaBuffer::Create(*client_, 100, GetParam());
+  ASSERT_THAT(buffer, IsOk());
+
+  ASSERT_THAT(
+      driver_->Run(DmaCopyOperation::Fill(0x1111111111111111, Plus(buffer->iova(), 10), 80)),
+      IsOk());
+
+  const std::span<std::byte> bytes = buffer->bytes();
+  EXPECT_THAT(bytes.first(10), Each(Eq(std::byte{0})));
+  EXPECT_THAT(bytes.subspan(10, 80), Each(Eq(std::byte{0x11})));
+  EXPECT_THAT(bytes.last(10), Each(Eq(std::byte{0})));
+}
+
+TEST_P(DmaPathTest, DeviceCopiesBetweenOddAddressesOfOddLength) {
+  constexpr size_t kLength = (3 << 20) + 7;
+  const absl::StatusOr<DmaBuffer> from = DmaBuffer::Create(*client_, kLength + 64, GetParam());
+  const absl::StatusOr<DmaBuffer> to = DmaBuffer::Create(*client_, kLength + 64, GetParam());
+  ASSERT_THAT(from, IsOk());
+  ASSERT_THAT(to, IsOk());
+  const std::vector<std::byte> data = PseudoRandomBytes(kLength);
+  std::ranges::copy(data, from->bytes().begin() + 5);
+
+  ASSERT_THAT(
+      driver_->Run(DmaCopyOperation::Copy(Plus(from->iova(), 5), Plus(to->iova(), 11), kLength)),
+      IsOk());
+
+  EXPECT_TRUE(std::ranges::equal(to->bytes().subspan(11, kLength), data));
+  EXPECT_THAT(to->bytes().first(11), Each(Eq(std::byte{0})));
+  EXPECT_THAT(to->bytes().last(53), Each(Eq(std::byte{0})));
+}
+
+TEST_P(DmaPathTest, RangeThatIsNotMappedFailsAndTheNextOperationRuns) {
+  const absl::StatusOr<DmaBuffer> buffer = DmaBuffer::Create(*client_, 4096, GetParam());
+  ASSERT_THAT(buffer, IsOk());
+  const Iova beyond = Plus(buffer->iova(), 4096 - 8);
+
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Crc32(Iova{0x1000}, 4)),
+              StatusIs(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Fill(~uint64_t{0}, beyond, uint64_t{1} << 30)),
+              StatusIs(absl::StatusCode::kOutOfRange));
+
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Fill(0, buffer->iova(), 4096)), IsOk());
+}
+
+TEST_P(DmaPathTest, UnmappedMemoryCannotBeReachedAnyMore) {
+  absl::StatusOr<DmaBuffer> kept = DmaBuffer::Create(*client_, 4096, GetParam());
+  ASSERT_THAT(kept, IsOk());
+  Iova gone{};
+  {
+    const absl::StatusOr<DmaBuffer> buffer = DmaBuffer::Create(*client_, 4096, GetParam());
+    ASSERT_THAT(buffer, IsOk());
+    gone = buffer->iova();
+  }
+
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Copy(gone, kept->iova(), 4096)),
+              StatusIs(absl::StatusCode::kOutOfRange));
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, DmaPathTest,
+                         ::testing::Values(DmaPath::kFileIo, DmaPath::kMmap, DmaPath::kMessage),
+                         [](const testing::TestParamInfo<DmaPath>& tested) {
+                           std::string name(DmaPathName(tested.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// Memory that the test itself has: what has no file cannot be mapped.
+class DmaMallocTest : public DmaPathTest {
+ protected:
+  absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory) {
+    return client_->Map(memory, MapOptions{.path = GetParam()});
+  }
+  absl::StatusOr<DmaMapping> MapReadOnly(std::span<const std::byte> memory) {
+    return client_->Map(memory, MapOptions{.path = GetParam()});
+  }
+};
+
+TEST_P(DmaMallocTest, MappingMayStartAndEndAnywhere) {
+  std::vector<std::byte> memory(10000);
+  const std::span<std::byte> lent = std::span(memory).subspan(3, 9001);
+  const absl::StatusOr<DmaMapping> mapping = Map(lent);
+  ASSERT_THAT(mapping, IsOk());
+  EXPECT_EQ(ToU64(mapping->iova()), reinterpret_cast<uintptr_t>(lent.data()));
+
+  ASSERT_THAT(driver_->Run(DmaCopyOperation::Fill(0x2222222222222222, mapping->iova(), 9001)),
+              IsOk());
+
+  EXPECT_THAT(lent, Each(Eq(std::byte{0x22})));
+  EXPECT_THAT(std::span(memory).first(3), Each(Eq(std::byte{0})));
+  EXPECT_THAT(std::span(memory).subspan(9004), Each(Eq(std::byte{0})));
+}
+
+TEST_P(DmaMallocTest, DeviceReadsReadOnlyMemoryAndMayNotWriteIt) {
+  std::vector<std::byte> text(kCheckText.size());
+  std::ranges::copy(std::as_bytes(std::span(kCheckText)), text.begin());
+  const std::vector<std::byte> before = text;
+  const absl::StatusOr<DmaMapping> mapping = MapReadOnly(text);
+  ASSERT_THAT(mapping, IsOk());
+
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Crc32(mapping->iova(), kCheckText.size())),
+              IsOkAndHolds(kCheckValue));
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Fill(0, mapping->iova(), kCheckText.size())),
+              StatusIs(absl::StatusCode::kPermissionDenied));
+
+  EXPECT_THAT(text, ElementsAreArray(before));
+}
+
+TEST_P(DmaMallocTest, MemoryThatWasFreedFailsTheTransferAndNothingElse) {
+  constexpr size_t kBytes = 64 << 10;
+  void* const address =
+      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(address, MAP_FAILED);
+  const absl::StatusOr<DmaMapping> mapping = Map({static_cast<std::byte*>(address), kBytes});
+  ASSERT_THAT(mapping, IsOk());
+  ASSERT_EQ(::munmap(address, kBytes), 0);
+
+  EXPECT_FALSE(driver_->Run(DmaCopyOperation::Crc32(mapping->iova(), kBytes)).ok());
+  EXPECT_FALSE(driver_->Run(DmaCopyOperation::Fill(0, mapping->iova(), kBytes)).ok());
+
+  std::vector<std::byte> memory(100);
+  const absl::StatusOr<DmaMapping> other = Map(memory);
+  ASSERT_THAT(other, IsOk());
+  EXPECT_THAT(driver_->Run(DmaCopyOperation::Fill(0, other->iova(), 100)), IsOk());
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, DmaMallocTest,
+                         ::testing::Values(DmaPath::kFileIo, DmaPath::kMessage),
+                         [](const testing::TestParamInfo<DmaPath>& tested) {
+                           return tested.param == DmaPath::kMessage ? "message" : "fileio";
+                         });
+
+using DmaMmapTest = DmaTest;
+
+TEST_F(DmaMmapTest, FileThatIsCutOffFailsTheTransferAndNothingElse) {
+  Connect(DmaPath::kMmap);
+  constexpr size_t kBytes = 64 << 10;
+  const UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(file.get(), kBytes), 0);
+  void* const address = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  ASSERT_NE(address, MAP_FAILED);
+  const FileMemory memory = {file.get(), 0, {static_cast<std::byte*>(address), kBytes}};
+  {
+    const absl::StatusOr<DmaMapping> mapping =
+        client_->MapFile(memory, MapOptions{.path = DmaPath::kMmap});
+    ASSERT_THAT(mapping, IsOk());
+    ASSERT_EQ(::ftruncate(file.get(), 0), 0);
+
+    EXPECT_FALSE(driver_->Run(DmaCopyOperation::Crc32(mapping->iova(), kBytes)).ok());
+    EXPECT_FALSE(driver_->Run(DmaCopyOperation::Fill(0, mapping->iova(), kBytes)).ok());
+  }
+  EXPECT_THAT(driver_->Run(DmaCopyOperation{}), IsOk());
+  ASSERT_EQ(::munmap(address, kBytes), 0);
+}
+
+using DmaManyTest = DmaTest;
+
+TEST_F(DmaManyTest, FourThousandMappingsNeedOneDescriptorInTheServer) {
+  Connect(DmaPath::kFileIo);
+  constexpr size_t kMappings = 4096;
+  constexpr size_t kBytes = 64;
+  std::vector<std::byte> memory(kMappings * kBytes);
+  std::vector<DmaMapping> mappings;
+  for (size_t i = 0; i < kMappings; ++i) {
+    absl::StatusOr<DmaMapping> mapping = client_->Map(std::span(memory).subspan(i * kBytes, kBytes),
+                                                      MapOptions{.path = DmaPath::kFileIo});
+    ASSERT_THAT(mapping, IsOk()) << i;
+    mappings.push_back(*std::move(mapping));
+  }
+
+  EXPECT_EQ(FdsNaming(server_->process().pid(), "/mem"), 1);
+  for (const size_t i : {size_t{0}, size_t{2047}, kMappings - 1}) {
+    EXPECT_THAT(driver_->Run(DmaCopyOperation::Fill(~uint64_t{0}, mappings[i].iova(), kBytes)),
+                IsOk());
+    EXPECT_THAT(std::span(memory).subspan(i * kBytes, kBytes), Each(Eq(std::byte{0xff})));
+  }
+}
+
+}  // namespace
+}  // namespace vfio_user

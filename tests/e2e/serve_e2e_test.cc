@@ -1,0 +1,185 @@
+// `vfio-user serve`: its sockets, its end, and who is let in.
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "tests/testing/bound_socket.h"
+#include "tests/testing/server_process.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/testing/tool_run.h"
+#include "tools/vfio_user/child_process.h"
+#include "tools/vfio_user/child_server.h"
+
+namespace vfio_user {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kLong = absl::Seconds(60);
+
+// A server whose talk is read line by line.
+class Serve {
+ public:
+  explicit Serve(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "serve");
+    absl::StatusOr<Pipe> in = MakePipe();
+    absl::StatusOr<Pipe> err = MakePipe();
+    if (!in.ok() || !err.ok()) return;
+    stdin_ = std::move(in->write_end);
+    stderr_ = std::move(err->read_end);
+    absl::StatusOr<ChildProcess> process =
+        ChildProcess::Spawn(ToolPath(), arguments, {in->read_end.get(), -1, err->write_end.get()});
+    if (process.ok()) process_.emplace(*std::move(process));
+  }
+
+  // The next line it says; what there is of it when the process ends.
+  std::string Line() {
+    std::string line;
+    char c = '\0';
+    while (::read(stderr_.get(), &c, 1) == 1 && c != '\n') line += c;
+    return line;
+  }
+  ChildProcess& process() { return *process_; }
+  void CloseStdin() { stdin_.Reset(); }
+
+ private:
+  UniqueFd stdin_;
+  UniqueFd stderr_;
+  std::optional<ChildProcess> process_;
+};
+
+class ServeTest : public ::testing::Test {
+ protected:
+  TempDir directory_;
+  const std::string path_ = directory_.File("device");
+};
+
+TEST_F(ServeTest, SaysWhenItListensAndRemovesTheSocketInTheEnd) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Serve serve({"dma-copy", "--socket", path_});
+    EXPECT_EQ(serve.Line(), "serving dma-copy at " + path_);
+    EXPECT_TRUE(std::filesystem::is_socket(path_));
+
+    serve.process().Signal(signal);
+
+    const absl::StatusOr<ProcessEnd> end = serve.process().Wait(kLong);
+    ASSERT_THAT(end, IsOk());
+    EXPECT_EQ(end->exit_code, 0);
+    EXPECT_FALSE(std::filesystem::exists(path_));
+  }
+}
+
+TEST_F(ServeTest, EndsWhileAClientIsConnected) {
+  Serve serve({"dma-copy", "--socket", path_});
+  ASSERT_EQ(serve.Line(), "serving dma-copy at " + path_);
+  const absl::StatusOr<Client> client = Client::Connect(path_);
+  ASSERT_THAT(client, IsOk());
+
+  serve.process().Signal(SIGTERM);
+
+  const absl::StatusOr<ProcessEnd> end = serve.process().Wait(kLong);
+  ASSERT_THAT(end, IsOk());
+  EXPECT_EQ(end->exit_code, 0);
+  EXPECT_THAT(client->GetDeviceInfo(), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(ServeTest, ServesSeveralSocketsWithADeviceEach) {
+  const std::string other = directory_.File("other");
+  Serve serve({"null", "--socket", path_, "--socket", other});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+  ASSERT_EQ(serve.Line(), "serving null at " + other);
+
+  ASSERT_EQ(RunTool({"write", path_, "bar0", "0", "0x11"}).exit_code, 0);
+  ASSERT_EQ(RunTool({"write", other, "bar0", "0", "0x22"}).exit_code, 0);
+
+  EXPECT_EQ(RunTool({"read", path_, "bar0", "0"}).out, "0x0000 0x00000011\n");
+  EXPECT_EQ(RunTool({"read", other, "bar0", "0"}).out, "0x0000 0x00000022\n");
+}
+
+TEST_F(ServeTest, EndsWithItsStandardInputWhenAsked) {
+  Serve serve({"null", "--socket", path_, "--until-eof"});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+
+  serve.CloseStdin();
+
+  const absl::StatusOr<ProcessEnd> end = serve.process().Wait(kLong);
+  ASSERT_THAT(end, IsOk());
+  EXPECT_EQ(end->exit_code, 0);
+}
+
+TEST_F(ServeTest, RefusesASocketThatIsServed) {
+  Serve first({"null", "--socket", path_});
+  ASSERT_EQ(first.Line(), "serving null at " + path_);
+
+  const ToolRun second = RunTool({"serve", "null", "--socket", path_});
+
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_THAT(second.err, AllOf(testing::StartsWith("vfio-user: "), HasSubstr(path_)));
+  EXPECT_EQ(RunTool({"read", path_, "bar0", "0"}).exit_code, 0);
+}
+
+TEST_F(ServeTest, ReplacesASocketThatAKilledServerLeft) {
+  Serve first({"null", "--socket", path_});
+  ASSERT_EQ(first.Line(), "serving null at " + path_);
+  first.process().Signal(SIGKILL);
+  ASSERT_THAT(first.process().Wait(kLong), IsOk());
+  ASSERT_TRUE(std::filesystem::is_socket(path_));
+
+  Serve second({"null", "--socket", path_});
+
+  EXPECT_EQ(second.Line(), "serving null at " + path_);
+  EXPECT_EQ(RunTool({"read", path_, "bar0", "0"}).exit_code, 0);
+}
+
+TEST_F(ServeTest, RefusesAPathThatIsAFile) {
+  const std::string file = ToolPath();
+
+  const ToolRun run = RunTool({"serve", "null", "--socket", file});
+
+  EXPECT_NE(run.exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_regular_file(file));
+}
+
+TEST_F(ServeTest, RefusesASecondClientAtOnceAndKeepsTheFirst) {
+  absl::StatusOr<ChildServer> server = StartServer();
+  ASSERT_THAT(server, IsOk());
+  const absl::StatusOr<Client> first = Client::Connect(server->socket_path());
+  ASSERT_THAT(first, IsOk());
+
+  const ToolRun second = RunTool({"info", server->socket_path()});
+
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_THAT(second.err, AllOf(HasSubstr(server->socket_path()), HasSubstr("client")));
+  EXPECT_THAT(first->GetDeviceInfo(), IsOk());
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+TEST_F(ServeTest, SaysWhatItRefusesWhenVerbose) {
+  Serve serve({"null", "--socket", path_, "--verbose"});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+  const UniqueFd stranger = ConnectedSocket(path_);
+  ASSERT_TRUE(stranger.valid());
+
+  // No header begins like this: its size would be 0x0a0a0a0a.
+  const std::string garbage(64, '\n');
+  ASSERT_EQ(::write(stranger.get(), garbage.data(), garbage.size()), 64);
+
+  EXPECT_NE(serve.Line(), "");
+}
+
+}  // namespace
+}  // namespace vfio_user

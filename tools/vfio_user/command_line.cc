@@ -1,0 +1,95 @@
+#include "tools/vfio_user/command_line.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <map>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/subcommand.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr char kDescription[] =
+    "Devices that other processes serve over the vfio-user protocol, used from the command line.\n"
+    "Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the peer or the device\n"
+    "refused or broke, 2 the command line was wrong. Numbers may be decimal or 0x...";
+constexpr char kExamples[] =
+    "Start with:\n"
+    "  vfio-user demo\n"
+    "  vfio-user serve dma-copy --socket /tmp/copy.sock &\n"
+    "  vfio-user info /tmp/copy.sock\n"
+    "  vfio-user COMMAND --help";
+
+// What CLI11 says, as a line of ours: lower case, and with the place to look things up behind it
+// unless it says what to do already.
+absl::Status WrongCommandLine(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<CLI::App*> selected = app.get_subcommands();
+  const std::vector<std::string> unknown = app.remaining();
+  if (selected.empty() && !unknown.empty()) {
+    return UsageError(fmt::format("no {} is called \"{}\"; see vfio-user --help",
+                                  unknown[0].starts_with('-') ? "option" : "command", unknown[0]));
+  }
+  std::string what = error.what();
+  // Not the name of an option or a positional argument.
+  if (what.starts_with("The ")) what[0] = 't';
+  if (what.find(';') != std::string::npos) return UsageError(what);
+  const std::string command = selected.empty() ? "" : selected.front()->get_name() + " ";
+  return UsageError(fmt::format("{}; see vfio-user {}--help", what, command));
+}
+
+// Output that could not be written (a full disk, a closed pipe) must not look like success.
+absl::Status FlushOutput() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno != 0 ? errno : EIO, "cannot write to stdout");
+}
+
+absl::Status RunAction(const CLI::App& app, const std::map<std::string, Action>& actions) {
+  for (const CLI::App* sub : app.get_subcommands()) {
+    absl::Status done = actions.at(sub->get_name())();
+    const absl::Status flushed = FlushOutput();
+    return done.ok() ? flushed : done;
+  }
+  return UsageError("a command is missing; see vfio-user --help");
+}
+
+int ParseAndRun(int argc, const char* const* argv) {
+  CLI::App app(kDescription, "vfio-user");
+  app.footer(kExamples);
+  app.require_subcommand(0, 1);
+  std::map<std::string, Action> actions;
+  for (const Subcommand& subcommand : Subcommands()) {
+    CLI::App* sub = app.add_subcommand(subcommand.name, subcommand.help);
+    actions.emplace(subcommand.name, subcommand.add(*sub));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    app.exit(help);
+    return ReportToUser(FlushOutput());
+  } catch (const CLI::ParseError& error) {
+    return ReportToUser(WrongCommandLine(app, error));
+  }
+  return ReportToUser(RunAction(app, actions));
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, const char* const* argv) {
+  try {
+    return ParseAndRun(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return ReportToUser(
+        absl::ResourceExhaustedError("no memory for this; use less data at a time"));
+  }
+}
+
+}  // namespace vfio_user

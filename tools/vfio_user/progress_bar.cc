@@ -1,0 +1,77 @@
+#include "tools/vfio_user/progress_bar.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "fmt/format.h"
+#include "tools/vfio_user/byte_text.h"
+
+namespace vfio_user {
+namespace {
+
+// Below this the job is over before a bar could be read.
+constexpr uint64_t kWorthABarBytes = 64 << 20;
+constexpr std::chrono::milliseconds kInterval(100);
+constexpr size_t kMaxBarWidth = 40;
+constexpr std::string_view kClearLine = "\r\033[K";
+
+std::string TimeLeft(uint64_t done, uint64_t total, absl::Duration elapsed) {
+  if (done == 0) return "--:--";
+  const double share = static_cast<double>(total - done) / static_cast<double>(done);
+  const int64_t seconds = absl::ToInt64Seconds(elapsed * share);
+  if (seconds >= 100 * 60) return fmt::format("{}h", seconds / 3600);
+  return fmt::format("{:02}:{:02}", seconds / 60, seconds % 60);
+}
+
+size_t ColumnsOf(int fd) {
+  winsize size = {};
+  constexpr size_t kUsual = 80;
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsual;
+}
+
+// A terminal that does not take the bar is no reason for the job to fail.
+void Draw(int fd, const std::string& text) {
+  [[maybe_unused]] const ssize_t ignored = ::write(fd, text.data(), text.size());
+}
+
+}  // namespace
+
+std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, size_t columns) {
+  done = std::min(done, total);
+  const double share = static_cast<double>(done) / static_cast<double>(total);
+  const std::string numbers = fmt::format("{:>4}%  {:>12}  {} left", static_cast<int>(share * 100),
+                                          RateText(done, elapsed), TimeLeft(done, total, elapsed));
+  // The brackets, and a column that stays free: a full line would scroll on some terminals.
+  const size_t beside = numbers.size() + 3;
+  if (columns < beside + 4) return numbers.substr(0, columns > 0 ? columns - 1 : 0);
+  const size_t width = std::min(columns - beside, kMaxBarWidth);
+  const auto filled = static_cast<size_t>(share * static_cast<double>(width));
+  return fmt::format("[{}{}]{}", std::string(filled, '#'), std::string(width - filled, '.'),
+                     numbers);
+}
+
+ProgressBar::ProgressBar(int fd, uint64_t total)
+    : fd_(total >= kWorthABarBytes && ::isatty(fd) == 1 ? fd : -1), total_(total) {}
+
+ProgressBar::~ProgressBar() {
+  if (drawn_) Draw(fd_, std::string(kClearLine));
+}
+
+void ProgressBar::Update(uint64_t done) {
+  const Clock::time_point now = Clock::now();
+  if (fd_ < 0 || (drawn_ && now - last_drawn_ < kInterval)) return;
+  last_drawn_ = now;
+  drawn_ = true;
+  Draw(fd_, std::string(kClearLine) +
+                ProgressLine(done, total_, absl::FromChrono(now - start_), ColumnsOf(fd_)));
+}
+
+}  // namespace vfio_user

@@ -1,0 +1,42 @@
+// How far a long job is, for whoever watches a terminal.
+#ifndef TOOLS_VFIO_USER_PROGRESS_BAR_H_
+#define TOOLS_VFIO_USER_PROGRESS_BAR_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace vfio_user {
+
+// "[#####.....]  50%  1.0 GiB/s  00:03 left": at most `columns` wide. The job has done `done` of
+// `total` bytes (more than 0) in `elapsed`.
+std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, size_t columns);
+
+// Draws on a terminal's last line, some times a second at most, and clears it in the end.
+// Thread-compatible.
+class ProgressBar {
+ public:
+  // Draws on `fd` if that is a terminal and `total` bytes are enough to be worth it, else never.
+  ProgressBar(int fd, uint64_t total);
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  ~ProgressBar();
+
+  void Update(uint64_t done);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  int fd_;  // -1: never draws.
+  uint64_t total_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_drawn_;
+  bool drawn_ = false;
+};
+
+}  // namespace vfio_user
+
+#endif  // TOOLS_VFIO_USER_PROGRESS_BAR_H_

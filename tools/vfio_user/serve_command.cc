@@ -1,0 +1,117 @@
+// vfio-user serve: the reference server's devices, each at a socket.
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+#include "server/devices/registry.h"
+#include "server/server.h"
+#include "tools/vfio_user/arguments.h"
+#include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/stop_signals.h"
+#include "tools/vfio_user/subcommand.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr char kExamples[] =
+    "One client at a time uses the device at a socket. Each socket has a device of its own, whose\n"
+    "registers outlive a client. SIGTERM and SIGINT end the server and remove the sockets.\n"
+    "Examples:\n"
+    "  vfio-user serve --list\n"
+    "  vfio-user serve dma-copy --socket /tmp/copy.sock\n"
+    "  vfio-user serve null --socket /tmp/a.sock --socket /tmp/b.sock --verbose";
+
+struct Arguments {
+  std::string device;
+  std::vector<std::string> socket_paths;
+  bool list = false;
+  bool verbose = false;
+  bool until_eof = false;
+};
+
+// Until a signal has come or, if that is asked for, standard input is closed.
+absl::Status WaitForTheEnd(const StopSignals& signals, const Arguments& arguments) {
+  std::array<pollfd, 2> fds = {{{signals.fd().get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
+  const nfds_t count = arguments.until_eof ? 2 : 1;
+  while (::poll(fds.data(), count, -1) < 0) {
+    if (errno != EINTR) return ErrnoStatus(errno, "poll");
+  }
+  return absl::OkStatus();
+}
+
+const DeviceEntry* Find(std::string_view name) {
+  for (const DeviceEntry& entry : KnownDevices()) {
+    if (entry.name == name) return &entry;
+  }
+  return nullptr;
+}
+
+absl::Status List() {
+  for (const DeviceEntry& entry : KnownDevices()) {
+    fmt::print("{:<12}{}\n", entry.name, entry.description);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const DeviceEntry*> CheckArguments(const Arguments& arguments) {
+  if (arguments.device.empty()) return UsageError("DEVICE is missing; see vfio-user serve --list");
+  const DeviceEntry* const entry = Find(arguments.device);
+  if (entry == nullptr) {
+    std::vector<std::string_view> names;
+    for (const DeviceEntry& known : KnownDevices()) names.push_back(known.name);
+    return UsageError(fmt::format("no device is called \"{}\"; give one of {}", arguments.device,
+                                  fmt::join(names, ", ")));
+  }
+  if (arguments.socket_paths.empty()) {
+    return UsageError("the socket is missing; give --socket PATH");
+  }
+  return entry;
+}
+
+absl::Status Serve(const Arguments& arguments) {
+  if (arguments.list) return List();
+  VFIO_USER_ASSIGN_OR_RETURN(const DeviceEntry* const entry, CheckArguments(arguments));
+  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals signals, StopSignals::Block());
+  ServerOptions options;
+  if (arguments.verbose) {
+    options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
+  }
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(options));
+  for (const std::string& path : arguments.socket_paths) {
+    VFIO_USER_RETURN_IF_ERROR(server->Listen(path, entry->create()));
+    fmt::print(stderr, "serving {} at {}\n", entry->name, path);
+  }
+  return WaitForTheEnd(signals, arguments);
+}
+
+}  // namespace
+
+Action AddServe(CLI::App& app) {
+  const auto arguments = std::make_shared<Arguments>();
+  app.add_option("DEVICE", arguments->device, "which device; --list names them")->type_name("NAME");
+  app.add_option("--socket", arguments->socket_paths, "where to listen; may be repeated")
+      ->type_name("PATH")
+      ->check(CheckSocketPath);
+  app.add_flag("--list", arguments->list, "print the devices there are, a line each, and end");
+  app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused and who is lost");
+  app.add_flag(
+      "--until-eof", arguments->until_eof,
+      "end as well when standard input is closed: a pipe from whoever must not be outlived");
+  app.footer(kExamples);
+  return [arguments] { return Serve(*arguments); };
+}
+
+}  // namespace vfio_user

@@ -1,0 +1,33 @@
+// SIGINT and SIGTERM as something to wait for instead of something that strikes.
+#ifndef TOOLS_VFIO_USER_STOP_SIGNALS_H_
+#define TOOLS_VFIO_USER_STOP_SIGNALS_H_
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto_defs/transport/unique_fd.h"
+
+namespace vfio_user {
+
+// From Block on the two signals no longer end the process. Call it before the first thread starts:
+// threads inherit the mask, and a thread without it would be struck. Movable. Thread-safe.
+class StopSignals {
+ public:
+  static absl::StatusOr<StopSignals> Block();
+
+  // Readable when a signal has come; it stays so. Borrowed.
+  FdView fd() const { return fd_; }
+
+  // OK until a signal has come, then Cancelled.
+  absl::Status Check() const;
+
+ private:
+  explicit StopSignals(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  UniqueFd fd_;
+};
+
+}  // namespace vfio_user
+
+#endif  // TOOLS_VFIO_USER_STOP_SIGNALS_H_

@@ -17,27 +17,32 @@ namespace {
 template <typename T>
 T OrAbort(absl::StatusOr<T> result) {
   if (result.ok()) return *std::move(result);
-  std::cerr << "vfio-user cannot be run: " << result.status() << std::endl;
+  std::cerr << "the program cannot be run: " << result.status() << std::endl;
   std::abort();
 }
 
 }  // namespace
 
-std::string ToolPath() {
+std::string ProgramPath(const std::string& path) {
   // What Bazel tells a test of where its data is; without it, the test runs in that directory.
   const char* const root = std::getenv("TEST_SRCDIR");
   const char* const workspace = std::getenv("TEST_WORKSPACE");
   const std::string place =
       root != nullptr && workspace != nullptr ? std::string(root) + "/" + workspace + "/" : "";
-  return place + "tools/vfio_user/vfio-user";
+  return place + path;
 }
 
+std::string ToolPath() { return ProgramPath("tools/vfio_user/vfio-user"); }
+
 ToolRun RunTool(const std::vector<std::string>& arguments) {
+  return RunProgram(ToolPath(), arguments);
+}
+
+ToolRun RunProgram(const std::string& program, const std::vector<std::string>& arguments) {
   // Files, not pipes: nobody has to read them for the program to go on.
   const UniqueFd out = Memfd("");
   const UniqueFd err = Memfd("");
-  ChildProcess child =
-      OrAbort(ChildProcess::Spawn(ToolPath(), arguments, {-1, out.get(), err.get()}));
+  ChildProcess child = OrAbort(ChildProcess::Spawn(program, arguments, {-1, out.get(), err.get()}));
   const ProcessEnd end = OrAbort(child.Wait(absl::Minutes(2)));
   return {end.exit_code, ContentOf(out), ContentOf(err), end.max_rss_kib};
 }

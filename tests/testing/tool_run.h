@@ -7,7 +7,10 @@
 
 namespace vfio_user {
 
-// Where the binary is. The test names //tools/vfio_user:vfio-user in its `data`.
+// Where the binary of `path` in the tree is, which the test names in its `data`.
+std::string ProgramPath(const std::string& path);
+
+// Where the vfio-user binary is. The test names //tools/vfio_user:vfio-user in its `data`.
 std::string ToolPath();
 
 struct ToolRun {
@@ -20,6 +23,9 @@ struct ToolRun {
 // Runs it to its end, without a terminal. Aborts the test program when it cannot be run, or has
 // not ended after two minutes.
 ToolRun RunTool(const std::vector<std::string>& arguments);
+
+// The same for another program.
+ToolRun RunProgram(const std::string& program, const std::vector<std::string>& arguments);
 
 }  // namespace vfio_user
 

@@ -2,6 +2,7 @@
 #ifndef SERVER_DMA_RANGE_TABLE_H_
 #define SERVER_DMA_RANGE_TABLE_H_
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <utility>
@@ -12,7 +13,8 @@
 
 namespace vfio_user {
 
-// Finds the range of an address in logarithmic time. Thread-compatible.
+// Finds the range of an address in logarithmic time, and of one near those that were looked up
+// lately at once. Not even lookups may run together: they take notes.
 template <typename Value>
 class DmaRangeTable {
  public:
@@ -28,15 +30,19 @@ class DmaRangeTable {
     // The only range that can overlap: the others end before the new one, or begin after this.
     const auto next = by_last_.lower_bound(entry.first);
     if (next != by_last_.end() && next->second.first <= entry.last) return false;
+    recent_.fill(nullptr);
     by_last_.emplace_hint(next, entry.last, std::move(entry));
     return true;
   }
 
   // The range that has `address` in it, or nullptr. Valid until the table changes.
-  const Entry* Find(Iova address) const {
+  const Entry* Find(Iova address) {
+    // A device goes back and forth between a few places: a ring, and the buffers it names.
+    const Entry*& recent = recent_[(ToU64(address) >> kPlaceBits) % recent_.size()];
+    if (recent != nullptr && recent->first <= address && address <= recent->last) return recent;
     const auto found = by_last_.lower_bound(address);
     if (found == by_last_.end() || found->second.first > address) return nullptr;
-    return &found->second;
+    return recent = &found->second;
   }
 
   // Takes out the range from `first` to `last`; nullopt, and no change, where there is none with
@@ -44,6 +50,7 @@ class DmaRangeTable {
   std::optional<Value> Remove(Iova first, Iova last) {
     const auto found = by_last_.find(last);
     if (found == by_last_.end() || found->second.first != first) return std::nullopt;
+    recent_.fill(nullptr);
     std::optional<Value> value(std::move(found->second.value));
     by_last_.erase(found);
     return value;
@@ -51,6 +58,7 @@ class DmaRangeTable {
 
   // Takes out everything, in ascending order.
   std::vector<Value> RemoveAll() {
+    recent_.fill(nullptr);
     std::vector<Value> values;
     values.reserve(by_last_.size());
     for (auto& [last, entry] : by_last_) values.push_back(std::move(entry.value));
@@ -61,8 +69,12 @@ class DmaRangeTable {
   size_t size() const { return by_last_.size(); }
 
  private:
+  static constexpr int kPlaceBits = 12;  // A place is a page.
+
   // By the last byte, so that one lower_bound() finds the range of an address.
   absl::btree_map<Iova, Entry> by_last_;
+  // Where places were found, until the table changes.
+  std::array<const Entry*, 16> recent_ = {};
 };
 
 }  // namespace vfio_user

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
@@ -34,41 +35,40 @@ absl::Status MoveBytes(const ClientMemory& memory, uint64_t offset,
 }
 
 absl::Status Refused(int error, std::string_view name, Iova at, std::string_view why) {
-  return ErrnoStatus(error, fmt::format("{}: {} at {:#x}", name, why, ToU64(at)));
+  return ErrnoStatus(error, fmt::format("{} at {:#x}: {}", name, ToU64(at), why));
 }
 
 }  // namespace
 
 template <typename Byte>
-absl::Status DmaTransfer<Byte>::Add(const ClientMemoryTable& table, const Piece& piece,
+absl::Status DmaTransfer<Byte>::Add(ClientMemoryTable& table, const Piece& piece,
                                     DmaAccessPath path) {
   Iova at = AddressOf(piece);
   std::span<Byte> bytes = BytesOf(piece);
   if (!bytes.empty() && !LastByte(at, bytes.size())) {
-    return Refused(EFAULT, kName<Byte>, at, fmt::format("{} bytes do not fit", bytes.size()));
+    return Refused(EFAULT, kName<Byte>, at, "the piece passes the last address");
   }
   while (!bytes.empty()) {
     const ClientMemoryTable::Entry* const entry = table.Find(at);
     if (entry == nullptr) return Refused(EFAULT, kName<Byte>, at, "nothing is mapped");
     const ClientMemory& memory = *entry->value;
     if (!memory.Allows(kNeeded<Byte>)) {
-      return Refused(EACCES, kName<Byte>, at, "the mapping is not for it");
+      return Refused(EACCES, kName<Byte>, at, "the mapping is not for this direction");
     }
     if (path == DmaAccessPath::kDirect && !memory.direct()) {
       return absl::FailedPreconditionError(
-          fmt::format("{}: the mapping at {:#x} has no descriptor, want path auto or message",
+          fmt::format("{} at {:#x}: the mapping has no descriptor, want path auto or message",
                       kName<Byte>, ToU64(at)));
     }
     const uint64_t after = ToU64(entry->last) - ToU64(at);  // One less than there are, so no wrap.
     const size_t count = std::min<uint64_t>(bytes.size() - 1, after) + 1;
-    const std::span<Byte> part = bytes.first(count);
-    if (path == DmaAccessPath::kMessage || !memory.direct()) {
-      messages_.push_back(Piece{at, part});
-    } else {
-      direct_.push_back({&memory, ToU64(at) - ToU64(entry->first), part, at});
-    }
-    // Pieces of one list are often in one mapping.
-    if (used_.empty() || used_.back() != entry->value) used_.push_back(entry->value);
+    Part& part = parts_.emplace_back();
+    part.memory = entry->value;
+    part.offset = ToU64(at) - ToU64(entry->first);
+    part.at = at;
+    part.bytes = bytes.first(count);
+    part.by_message = path == DmaAccessPath::kMessage || !memory.direct();
+    needs_messenger_ |= part.by_message;
     bytes = bytes.subspan(count);
     at = Iova{ToU64(at) + count};
   }
@@ -78,34 +78,40 @@ absl::Status DmaTransfer<Byte>::Add(const ClientMemoryTable& table, const Piece&
 template <typename Byte>
 absl::Status DmaTransfer<Byte>::Run(DmaMessenger* messenger,
                                     const DmaCancellation::Token& token) const {
-  for (const DirectPiece& piece : direct_) {
-    const absl::Status moved = RunDirect(piece, token);
-    if (!moved.ok()) {
-      return Annotate(moved, fmt::format("{} of {} bytes at {:#x}", kName<Byte>, piece.bytes.size(),
-                                         ToU64(piece.at)));
-    }
-  }
-  if (messages_.empty()) return absl::OkStatus();
-  const std::span<const Piece> pieces(messages_.data(), messages_.size());
-  if constexpr (kIsWrite) {
-    return messenger->Write(pieces, token);
-  } else {
-    return messenger->Read(pieces, token);
-  }
+  for (const Part& part : parts_) VFIO_USER_RETURN_IF_ERROR(RunDirect(part, token));
+  return needs_messenger_ ? RunMessages(*messenger, token) : absl::OkStatus();
 }
 
 template <typename Byte>
-absl::Status DmaTransfer<Byte>::RunDirect(const DirectPiece& piece,
-                                          const DmaCancellation::Token& token) {
-  uint64_t offset = piece.offset;
-  for (std::span<Byte> left = piece.bytes; !left.empty();) {
-    if (token.cancelled()) return absl::CancelledError("cancelled");
-    const std::span<Byte> part = left.first(std::min(left.size(), kBytesBetweenLooks));
-    VFIO_USER_RETURN_IF_ERROR(MoveBytes(*piece.memory, offset, part));
-    offset += part.size();
-    left = left.subspan(part.size());
+absl::Status DmaTransfer<Byte>::RunDirect(const Part& part, const DmaCancellation::Token& token) {
+  if (part.by_message) return absl::OkStatus();
+  uint64_t offset = part.offset;
+  for (std::span<Byte> left = part.bytes; !left.empty();) {
+    if (token.cancelled()) return absl::CancelledError(fmt::format("{}: cancelled", kName<Byte>));
+    const std::span<Byte> next = left.first(std::min(left.size(), kBytesBetweenLooks));
+    const absl::Status moved = MoveBytes(*part.memory, offset, next);
+    if (!moved.ok()) {
+      return Annotate(moved, fmt::format("{} of {} bytes at {:#x}", kName<Byte>, part.bytes.size(),
+                                         ToU64(part.at)));
+    }
+    offset += next.size();
+    left = left.subspan(next.size());
   }
   return absl::OkStatus();
+}
+
+template <typename Byte>
+absl::Status DmaTransfer<Byte>::RunMessages(DmaMessenger& messenger,
+                                            const DmaCancellation::Token& token) const {
+  std::vector<Piece> pieces;
+  for (const Part& part : parts_) {
+    if (part.by_message) pieces.push_back({part.at, part.bytes});
+  }
+  if constexpr (kIsWrite) {
+    return messenger.Write(pieces, token);
+  } else {
+    return messenger.Read(pieces, token);
+  }
 }
 
 template class DmaTransfer<std::byte>;

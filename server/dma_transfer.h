@@ -24,7 +24,7 @@ using ClientMemoryTable = DmaRangeTable<std::shared_ptr<ClientMemory>>;
 
 // First all pieces are looked up (Add), then all are moved (Run), without the table: what was found
 // stays usable until the transfer is destroyed, although it may be unmapped meanwhile. Nothing is
-// allocated for a transfer of one piece in one mapping. Thread-compatible.
+// allocated for a transfer within one mapping. Thread-compatible.
 //
 // `Byte` is std::byte for a read, and const std::byte for a write.
 template <typename Byte>
@@ -40,26 +40,28 @@ class DmaTransfer {
   // OutOfRange (EFAULT) unless all of the piece is mapped, PermissionDenied (EACCES) where a
   // mapping is for the other direction, FailedPrecondition where `path` is kDirect and a mapping
   // has no descriptor.
-  absl::Status Add(const ClientMemoryTable& table, const Piece& piece, DmaAccessPath path);
+  absl::Status Add(ClientMemoryTable& table, const Piece& piece, DmaAccessPath path);
 
-  bool needs_messenger() const { return !messages_.empty(); }
+  bool needs_messenger() const { return needs_messenger_; }
 
-  // `messenger` may be nullptr where none is needed. Direct pieces first.
+  // `messenger` may be nullptr where none is needed. Direct parts first.
   absl::Status Run(DmaMessenger* messenger, const DmaCancellation::Token& token) const;
 
  private:
-  struct DirectPiece {
-    const ClientMemory* memory;  // One of used_.
-    uint64_t offset;             // Into the mapping.
+  // What of a piece lies in one mapping.
+  struct Part {
+    std::shared_ptr<const ClientMemory> memory;
+    uint64_t offset = 0;  // Into the mapping.
+    Iova at{};
     std::span<Byte> bytes;
-    Iova at;
+    bool by_message = false;
   };
 
-  static absl::Status RunDirect(const DirectPiece& piece, const DmaCancellation::Token& token);
+  static absl::Status RunDirect(const Part& part, const DmaCancellation::Token& token);
+  absl::Status RunMessages(DmaMessenger& messenger, const DmaCancellation::Token& token) const;
 
-  absl::InlinedVector<std::shared_ptr<const ClientMemory>, 2> used_;
-  absl::InlinedVector<DirectPiece, 2> direct_;
-  absl::InlinedVector<Piece, 2> messages_;
+  absl::InlinedVector<Part, 1> parts_;
+  bool needs_messenger_ = false;
 };
 
 extern template class DmaTransfer<std::byte>;

@@ -3,10 +3,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <future>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -173,6 +175,31 @@ TEST_F(ForkTest, AForkWhileOtherThreadsCallDoesNotHangTheChild) {
   EXPECT_EQ(code, 0);
   ASSERT_THAT(server_->Reply(request->header), IsOk());
   EXPECT_THAT(waiting.get(), IsOk());
+}
+
+TEST_F(ForkTest, AChildNeverWaitsForALockThatItsParentHeld) {
+  std::atomic<bool> stop = false;
+  // Takes the session's locks all the time, and needs no answer.
+  std::thread busy([&] {
+    while (!stop) client_->GetRegionInfo(RegionIndex{99}).IgnoreError();
+  });
+
+  int failures = 0;
+  for (int i = 0; i < 50 && failures == 0; ++i) {
+    failures += InChild([this] {
+                  interrupt_.reset();
+                  mapping_.reset();
+                  region_.reset();
+                  return IsRefused(client_->status()) ? 0 : 1;
+                }) == 0
+                    ? 0
+                    : 1;
+  }
+  stop = true;
+  busy.join();
+
+  EXPECT_EQ(failures, 0);
+  ExpectTheParentsConnectionUntouched();
 }
 
 }  // namespace

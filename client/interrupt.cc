@@ -40,7 +40,8 @@ Interrupt::~Interrupt() { Unbind(); }
 
 void Interrupt::Unbind() {
   const std::shared_ptr<Session> session = std::move(session_);
-  if (session == nullptr) return;
+  // In a forked child the session is not even looked into: a lock in it may be held for ever.
+  if (session == nullptr || !session->CheckProcess().ok()) return;
   // What a later Interrupt bound is not this one's to unbind.
   if (!session->IsLastBinding(index_, vector_, binding_)) return;
   // libvfio-user says OK to this and does nothing when the vector is not 0. Its device then signals

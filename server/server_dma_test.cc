@@ -51,7 +51,7 @@ std::vector<uint8_t> UnmapBody(Iova address, uint64_t size) {
 }
 
 // A device that, when its BAR0 is written to, reads 8 bytes of DMA on its worker, and then puts
-// them into BAR0 at 0x100. The status of that is the test's to look at.
+// them into BAR0 at 0x100. How that went is the test's to look at.
 class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<std::string_view> {
  protected:
   ServerDmaTest() {
@@ -63,7 +63,7 @@ class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<s
         const absl::Status read =
             host.dma().Read(Iova{address}, std::as_writable_bytes(std::span(&value, 1)));
         (void)device_->WriteRegion(RegionIndex::kBar2, 0x100, std::as_bytes(std::span(&value, 1)));
-        dma_done_.Put(read);
+        dma_done_.Put(read.code());
       });
       return absl::OkStatus();
     });
@@ -106,7 +106,9 @@ class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<s
   }
 
   ProbeDevice* device_ = nullptr;
-  Mailbox<absl::Status> dma_done_;
+  // No Status: the counts that its copies share are Abseil's, which is not built for
+  // ThreadSanitizer.
+  Mailbox<absl::StatusCode> dma_done_;
   std::unique_ptr<RawClient> client_;
   std::unique_ptr<ScriptedPeer> twin_;
 };
@@ -131,7 +133,7 @@ TEST_P(ServerDmaTest, AnswersARegisterWriteBeforeTheDmaThatItStarts) {
     EXPECT_EQ(read->header.command, Command::kDmaRead);
     EXPECT_THAT(read->body, ElementsAre(0, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0));
     ASSERT_THAT(AnswerRead(read->header), IsOk());
-    EXPECT_THAT(dma_done_.Take(), IsOk());
+    EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
   }
 }
 
@@ -147,7 +149,7 @@ TEST_P(ServerDmaTest, ServesCommandsWhileItWaitsForDma) {
   }
 
   ASSERT_THAT(AnswerRead(read->header), IsOk());
-  EXPECT_THAT(dma_done_.Take(), IsOk());
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
 }
 
 TEST_P(ServerDmaTest, AnswersAnUnmapOnlyWhenTheTransferIsThrough) {
@@ -170,7 +172,7 @@ TEST_P(ServerDmaTest, AnswersAnUnmapOnlyWhenTheTransferIsThrough) {
   EXPECT_EQ(unmapped->header.msg_id, unmap->msg_id);
   EXPECT_EQ(unmapped->header.error, 0u);
   EXPECT_THAT(unmapped->body, SizeIs(24));
-  EXPECT_THAT(dma_done_.Take(), IsOk());
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
 }
 
 TEST_P(ServerDmaTest, AResetCancelsWhatIsUnderWay) {
@@ -184,7 +186,7 @@ TEST_P(ServerDmaTest, AResetCancelsWhatIsUnderWay) {
   EXPECT_EQ(reset->header.command, Command::kDeviceReset);
   EXPECT_EQ(reset->header.error, 0u);
   EXPECT_EQ(device_->resets(), 1);
-  EXPECT_THAT(dma_done_.Take(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
 }
 
 TEST_P(ServerDmaTest, KeepsMappingsAcrossAResetAndDropsTheLateAnswer) {
@@ -192,14 +194,14 @@ TEST_P(ServerDmaTest, KeepsMappingsAcrossAResetAndDropsTheLateAnswer) {
   const auto late = StartTransfer();
   ASSERT_THAT(late, IsOk());
   ASSERT_THAT(client_->ErrorOf(Command::kDeviceReset), IsOkAndHolds(0u));
-  EXPECT_THAT(dma_done_.Take(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
   ASSERT_THAT(AnswerRead(late->header), IsOk());
 
   const auto read = StartTransfer();
 
   ASSERT_THAT(read, IsOk());
   ASSERT_THAT(AnswerRead(read->header), IsOk());
-  EXPECT_THAT(dma_done_.Take(), IsOk());
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
 }
 
 TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
@@ -212,14 +214,14 @@ TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
     ASSERT_THAT(reply, IsOk());
     EXPECT_EQ(reply->header.command, Command::kDeviceReset);
   }
-  EXPECT_THAT(dma_done_.Take(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
 
   // The last one has let transfers go on.
   const auto read = StartTransfer();
 
   ASSERT_THAT(read, IsOk());
   ASSERT_THAT(AnswerRead(read->header), IsOk());
-  EXPECT_THAT(dma_done_.Take(), IsOk());
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
   EXPECT_EQ(device_->resets(), 5);
 }
 
@@ -229,13 +231,13 @@ TEST_P(ServerDmaTest, EndsTheTransferOfAClientThatLeaves) {
 
   client_->peer().Close();
 
-  EXPECT_THAT(dma_done_.Take(), testing::Not(IsOk()));
+  EXPECT_NE(dma_done_.Take(), absl::StatusCode::kOk);
   // Its place is free, and what it had mapped is not the next client's.
   twin_.reset();
   auto next = RawClient::Connect(path(), GetParam());
   ASSERT_THAT(next, IsOk());
   EXPECT_THAT(next->ErrorOf(Command::kRegionWrite, StartBody(kMapped)), IsOkAndHolds(0u));
-  EXPECT_THAT(dma_done_.Take(), StatusIs(absl::StatusCode::kOutOfRange));
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOutOfRange);
 }
 
 TEST_P(ServerDmaTest, PassesOnWhatTheClientAnsweredToDma) {
@@ -245,7 +247,7 @@ TEST_P(ServerDmaTest, PassesOnWhatTheClientAnsweredToDma) {
 
   ASSERT_THAT(dma().ReplyError(read->header, 19), IsOk());  // ENODEV, as QEMU says.
 
-  EXPECT_THAT(dma_done_.Take(), testing::Not(IsOk()));
+  EXPECT_NE(dma_done_.Take(), absl::StatusCode::kOk);
   EXPECT_THAT(client_->ErrorOf(Command::kDmaUnmap, UnmapBody(kMapped, kMappedBytes)),
               IsOkAndHolds(0u));
 }
@@ -299,7 +301,7 @@ TEST_F(ServerTwinSocketTest, AnswersCommandsOnTheTwinSocketWithAnError) {
   EXPECT_TRUE(reply->header.is_reply());
   EXPECT_EQ(reply->header.error, 22u);
   ASSERT_THAT(AnswerRead(read->header), IsOk());
-  EXPECT_THAT(dma_done_.Take(), IsOk());
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOk);
 }
 
 }  // namespace

@@ -69,14 +69,14 @@ uint64_t BufferedKib(const std::string& err) {
 
 TEST_P(CopyLargeTest, Takes1GiBInNoMoreMemoryThanItSays) {
   const UniqueFd file(::open(in_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  ASSERT_EQ(::ftruncate(file.get(), 1 << 30), 0);
+  // A sanitizer's own memory is not what is measured, and its time is long.
+  ASSERT_EQ(::ftruncate(file.get(), kSanitized ? 1 << 28 : 1 << 30), 0);
 
   const ToolRun run = RunTool(
       {"copy", server_->socket_path(), "--in", in_, "--out", "/dev/null", "--path", GetParam()});
 
   ASSERT_EQ(run.exit_code, 0) << run.err;
   ASSERT_THAT(run.err, HasSubstr(" MiB in "));
-  // A sanitizer's own memory is not what is measured.
   if (kSanitized) return;
   EXPECT_LT(static_cast<double>(run.max_rss_kib), 1.1 * static_cast<double>(BufferedKib(run.err)));
 }

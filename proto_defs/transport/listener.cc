@@ -30,7 +30,7 @@ constexpr int kBacklog = 64;
 // How long to wait for whoever holds the lock on a directory. Servers hold it for microseconds;
 // others may keep it for good (systemd-tmpfiles spares a directory that is locked), and must not
 // keep a server from starting.
-constexpr absl::Duration kLockPatience = absl::Seconds(1);
+constexpr absl::Duration kLockPatience = absl::Milliseconds(500);
 
 // Locks the directory that `path` is in, until the descriptor is closed: a socket that is bound
 // and does not listen yet looks dead to another server that starts, which would remove it.

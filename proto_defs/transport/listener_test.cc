@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ namespace vfio_user {
 namespace {
 
 using testing::HasSubstr;
+using testing::UnorderedElementsAre;
 
 // Sets the umask, and sets it back.
 class ScopedUmask {
@@ -269,32 +271,37 @@ TEST_F(ListenerTest, RejectsAPathThatCannotBe) {
 }
 
 // Without care the one takes the other's socket, bound and not listening yet, for a dead one.
-TEST_F(ListenerTest, OneOfTwoServersThatStartTogetherWins) {
-  for (int round = 0; round < 200; ++round) {
+TEST_F(ListenerTest, OneOfSeveralServersThatStartTogetherWins) {
+  for (int round = 0; round < 100; ++round) {
     if (round % 2 == 0) BoundSocket(path_);
     std::atomic<int> ready = 0;
-    std::vector<absl::StatusOr<Listener>> results;
-    for (int i = 0; i < 2; ++i) results.emplace_back(absl::UnknownError("not yet"));
+    std::vector<std::optional<Listener>> winners(4);
+    std::vector<absl::Status> statuses(4);
     std::vector<std::thread> servers;
-    for (absl::StatusOr<Listener>& result : results) {
-      servers.emplace_back([this, &ready, &result] {
+    for (size_t i = 0; i < 4; ++i) {
+      servers.emplace_back([&, i] {
         ++ready;
-        while (ready < 2) std::this_thread::yield();
+        while (ready < 4) std::this_thread::yield();
         auto bound = Listener::Bind(path_);
-        if (bound.ok()) {
-          result.emplace(*std::move(bound));
-        } else {
-          result = bound.status();
-        }
+        statuses[i] = bound.status();
+        if (bound.ok()) winners[i].emplace(*std::move(bound));
       });
     }
     for (std::thread& server : servers) server.join();
 
-    ASSERT_NE(results[0].ok(), results[1].ok()) << "round " << round;
-    const auto& loser = results[0].ok() ? results[1] : results[0];
-    ASSERT_THAT(loser, StatusIs(absl::StatusCode::kAlreadyExists));
+    ASSERT_THAT(statuses, UnorderedElementsAre(IsOk(), StatusIs(absl::StatusCode::kAlreadyExists),
+                                               StatusIs(absl::StatusCode::kAlreadyExists),
+                                               StatusIs(absl::StatusCode::kAlreadyExists)))
+        << "round " << round;
     ASSERT_TRUE(ConnectedSocket(path_).valid()) << "round " << round;
   }
+}
+
+TEST_F(ListenerTest, StartsInADirectoryThatIsLockedForGood) {
+  const UniqueFd directory(::open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(directory.get(), LOCK_EX), 0);
+
+  EXPECT_THAT(Listener::Bind(path_), IsOk());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -320,9 +321,9 @@ TEST_F(MessageStreamTest, AMessageThatTricklesIsDataLoss) {
                        {.max_message_bytes = UINT32_MAX, .stall_timeout = absl::Milliseconds(20)});
   std::atomic<bool> given_up = false;
   std::thread sender([&peer = pair->peer, &given_up] {
-    std::vector<uint8_t> bytes = kMessage;
+    std::vector<uint8_t> bytes(4096);
+    std::copy(kMessage.begin(), kMessage.end(), bytes.begin());
     for (size_t i = 4; i < 8; ++i) bytes[i] = 0xff;
-    bytes.resize(4096);
     const Deadline enough = Deadline::In(absl::Seconds(2));
     while (!given_up && !enough.passed() && peer.SendBytes(bytes).ok()) {
       int unread = 1;

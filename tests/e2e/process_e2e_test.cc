@@ -263,7 +263,8 @@ TEST_F(ProcessTest, CopyCommandSaysThatTheServerWasKilledAndLeavesNothing) {
   EXPECT_EQ(end->exit_code, 1);
   said.clear();
   while (::read(talk->read_end.get(), &c, 1) == 1) said += c;
-  EXPECT_THAT(said, testing::StartsWith("vfio-user: "));
+  EXPECT_THAT(said,
+              testing::StartsWith("vfio-user: " + server_->socket_path() + ": lost the server"));
   ASSERT_TRUE(std::filesystem::remove(fifo));
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }

@@ -54,6 +54,13 @@ absl::Status CheckNotTheSame(const InputFile& input, const std::string& out) {
       fmt::format("{} and {} are the same file; name another one to write", input.path(), out));
 }
 
+// A connection that broke on the way, with whose it was and what remains to be done.
+absl::Status ExplainLoss(const absl::Status& status, const std::string& socket_path) {
+  if (status.code() != absl::StatusCode::kUnavailable) return status;
+  return absl::UnavailableError(fmt::format("{}: lost the server: {}; start it and the copy again",
+                                            socket_path, std::string(status.message())));
+}
+
 absl::Status Copy(const Arguments& arguments) {
   VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
   VFIO_USER_ASSIGN_OR_RETURN(InputFile input, InputFile::Open(arguments.in));
@@ -75,7 +82,7 @@ absl::Status Copy(const Arguments& arguments) {
       return stop.Check();
     });
   }
-  VFIO_USER_RETURN_IF_ERROR(bytes.status());
+  VFIO_USER_RETURN_IF_ERROR(ExplainLoss(bytes.status(), arguments.socket_path));
   VFIO_USER_RETURN_IF_ERROR(output.Commit());
   const absl::Duration elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
   fmt::print(stderr, "copied {} by {} in {:.2f} s, {}\n", ByteText(*bytes),

@@ -42,15 +42,15 @@ def count(event):
 
 
 def main():
-    passed = failed = 0
+    counts = {}
     with open(sys.argv[1], encoding="utf-8") as events:
         for line in events:
             event = json.loads(line)
             if "testResult" in event:
-                more_passed, more_failed = count(event)
-                passed += more_passed
-                failed += more_failed
-    print(passed, failed)
+                test = event["id"]["testResult"]
+                # A later attempt at the same test takes the place of an earlier one.
+                counts[(test["label"], test.get("run"), test.get("shard"))] = count(event)
+    print(sum(passed for passed, _ in counts.values()), sum(failed for _, failed in counts.values()))
 
 
 main()

@@ -225,6 +225,26 @@ TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
   EXPECT_EQ(device_->resets(), 5);
 }
 
+TEST_P(ServerDmaTest, AResetDoesNotLetGoOnWhatALaterOneCancels) {
+  Connect(GetParam());
+  ASSERT_THAT(StartTransfer(), IsOk());
+
+  // All of it before the first reset can be done, which waits for the transfer.
+  ASSERT_THAT(client_->Send(Command::kDeviceReset), IsOk());
+  ASSERT_THAT(client_->Send(Command::kRegionWrite, StartBody(kMapped)), IsOk());
+  ASSERT_THAT(client_->Send(Command::kDeviceReset), IsOk());
+
+  // The client answers no DMA, and sees it only where it was under way before the second reset.
+  int resets = 0;
+  while (resets < 2) {
+    const auto message = client_->peer().Receive();
+    ASSERT_THAT(message, IsOk());
+    if (message->header.command == Command::kDeviceReset) ++resets;
+  }
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
+}
+
 TEST_P(ServerDmaTest, EndsTheTransferOfAClientThatLeaves) {
   Connect(GetParam());
   ASSERT_THAT(StartTransfer(), IsOk());

@@ -15,6 +15,7 @@ namespace vfio_user {
 Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSlot& slot,
                        const EventLog& log)
     : log_(log), client_{slot, nullptr, negotiated.max_data_xfer_bytes} {
+  stream.set_read_ahead(true);
   // Both handlers run while Serve does, and never after: the channels may live longer, in the hands
   // of those who owe an answer, but those do not read.
   client_.channel = std::make_shared<Channel>(std::move(stream), [this](IncomingCommand& command) {
@@ -24,7 +25,8 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
   });
   if (!negotiated.twin.has_value()) return;
   MessageStream twin(*std::move(negotiated.twin),
-                     {.max_message_bytes = negotiated.max_data_xfer_bytes + kMessageOverheadBytes});
+                     {.max_message_bytes = negotiated.max_data_xfer_bytes + kMessageOverheadBytes,
+                      .read_ahead = true});
   twin_ = std::make_shared<Channel>(std::move(twin), [this](IncomingCommand& command) {
     return twin_->ReplyError(command.header, EINVAL);  // Only the server asks there.
   });

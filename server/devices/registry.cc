@@ -3,7 +3,7 @@
 #include <array>
 
 #include "server/devices/dma_copy.h"
-#include "server/devices/null_device.h"
+#include "server/devices/null.h"
 
 namespace vfio_user {
 namespace {

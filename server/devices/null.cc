@@ -1,4 +1,4 @@
-#include "server/devices/null_device.h"
+#include "server/devices/null.h"
 
 #include "proto_defs/wire/device_info.h"
 

@@ -1,6 +1,6 @@
 // A device that does nothing.
-#ifndef SERVER_DEVICES_NULL_DEVICE_H_
-#define SERVER_DEVICES_NULL_DEVICE_H_
+#ifndef SERVER_DEVICES_NULL_H_
+#define SERVER_DEVICES_NULL_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -34,4 +34,4 @@ class NullDevice final : public Device {
 
 }  // namespace vfio_user
 
-#endif  // SERVER_DEVICES_NULL_DEVICE_H_
+#endif  // SERVER_DEVICES_NULL_H_

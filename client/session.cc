@@ -27,6 +27,13 @@ namespace {
 // hardly faster.
 constexpr uint32_t kReadBytes = 64 << 10;
 
+// With a twin, only those read the main socket who wait for a reply; without one, threads and the
+// application poll it for the server's commands.
+MessageStream MainStream(Negotiated& negotiated) {
+  negotiated.stream.set_read_ahead(negotiated.twin.has_value());
+  return std::move(negotiated.stream);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Session>> Session::Start(Negotiated negotiated,
@@ -46,11 +53,12 @@ Session::Session(Negotiated negotiated, const SessionOptions& options)
           negotiated.max_data_xfer_bytes, negotiated.server.capabilities.MaxDataXferBytes()))),
       main_responder_(dma_table_, negotiated.max_data_xfer_bytes),
       twin_responder_(dma_table_, negotiated.max_data_xfer_bytes),
-      main_(std::move(negotiated.stream),
+      main_(MainStream(negotiated),
             [this](IncomingCommand& command) { return main_responder_.Answer(command, main_); }) {
   if (!negotiated.twin) return;
   MessageStream::Options stream_options;
   stream_options.max_message_bytes = MaxIncomingMessageBytes(negotiated.max_data_xfer_bytes);
+  stream_options.read_ahead = options.dma_service == DmaService::kBackgroundThread;
   twin_.emplace(
       MessageStream(*std::move(negotiated.twin), stream_options),
       [this](IncomingCommand& command) { return twin_responder_.Answer(command, *twin_); });

@@ -13,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto_defs/base/mutex.h"
@@ -63,7 +64,7 @@ class PendingCall {
   // Guarded by the channel's mutex, but for the time that receiving_ is set: then the reading
   // thread alone fills the four above it.
   Command command_{};
-  std::vector<uint8_t> body_;
+  absl::InlinedVector<uint8_t, 32> body_;  // Most replies are no longer.
   std::vector<UniqueFd> fds_;
   size_t scattered_bytes_ = 0;
   bool receiving_ = false;

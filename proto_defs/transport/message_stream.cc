@@ -56,15 +56,22 @@ absl::Status MessageStream::Send(const OutgoingMessage& message) {
                       Deadline::In(options_.stall_timeout));
 }
 
-absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline) {
+absl::Status MessageStream::FillAhead(Deadline deadline) {
   VFIO_USER_RETURN_IF_ERROR(socket_.WaitReadable(deadline));
-  std::array<uint8_t, kHeaderBytes> bytes;
-  VFIO_USER_ASSIGN_OR_RETURN(Socket::Received first, socket_.Receive(bytes, deadline));
-  if (first.bytes == 0) {
-    return ErrnoStatus(ECONNRESET, "the peer closed the connection");
-  }
+  const size_t most = options_.read_ahead ? ReadAhead::kCapacity : kHeaderBytes;
+  VFIO_USER_ASSIGN_OR_RETURN(Socket::Received received,
+                             socket_.Receive(ahead_.Room().first(most), deadline));
+  if (received.bytes == 0) return ErrnoStatus(ECONNRESET, "the peer closed the connection");
+  ahead_.Fill(received.bytes, std::move(received.fds));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline) {
+  if (ahead_.empty()) VFIO_USER_RETURN_IF_ERROR(FillAhead(deadline));
   complete_by_ = Deadline::In(options_.stall_timeout);
-  VFIO_USER_RETURN_IF_ERROR(ReceiveRestOfHeader(std::span(bytes).subspan(first.bytes)));
+  std::vector<UniqueFd> fds = ahead_.TakeFds();
+  std::array<uint8_t, kHeaderBytes> bytes;
+  VFIO_USER_RETURN_IF_ERROR(ReceiveRestOfHeader(std::span(bytes).subspan(ahead_.Take(bytes))));
 
   const MessageHeader header = MessageHeader::Parse(bytes);
   // Checked before anybody allocates for it: unchecked, msg_size is worth 4 GiB of this process.
@@ -74,15 +81,24 @@ absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline de
                                            CommandName(header.command), header.msg_size,
                                            kHeaderBytes, options_.max_message_bytes));
   }
-  return Incoming{header, header.msg_size - kHeaderBytes, std::move(first.fds)};
+  return Incoming{header, header.msg_size - kHeaderBytes, std::move(fds)};
 }
 
 absl::Status MessageStream::ReceiveRestOfHeader(std::span<uint8_t> rest) {
+  if (rest.empty()) return absl::OkStatus();
   iovec part = PartOf(rest);
   return HalfMessage(socket_.ReceiveAll({&part, 1}, complete_by_));
 }
 
 absl::Status MessageStream::ReceiveBody(std::span<iovec> parts) {
+  size_t left = 0;
+  for (iovec& part : parts) {
+    const size_t taken = ahead_.Take({static_cast<uint8_t*>(part.iov_base), part.iov_len});
+    part.iov_base = static_cast<uint8_t*>(part.iov_base) + taken;
+    part.iov_len -= taken;
+    left += part.iov_len;
+  }
+  if (left == 0) return absl::OkStatus();
   return HalfMessage(socket_.ReceiveAll(parts, complete_by_));
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/read_ahead.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/header.h"
@@ -41,6 +42,10 @@ class MessageStream {
     // How long a message that has begun, in either direction, may take to be complete. Without it
     // a peer that stops halfway would hold whoever reads for ever.
     absl::Duration stall_timeout = absl::Seconds(5);
+    // Whether one recvmsg() may take a header, its body and what follows, instead of a header
+    // alone (measured: two for each message make a register read 1.2 times as slow). Then only this
+    // object knows whether there is something to read, and nobody may poll the descriptor for it.
+    bool read_ahead = false;
   };
 
   MessageStream(Socket socket, const Options& options)
@@ -71,13 +76,17 @@ class MessageStream {
   void Shutdown() { socket_.Shutdown(); }
   const Socket& socket() const { return socket_; }
   void set_max_message_bytes(uint32_t bytes) { options_.max_message_bytes = bytes; }
+  void set_read_ahead(bool read_ahead) { options_.read_ahead = read_ahead; }
   void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
 
  private:
+  // Waits for the first bytes of a message.
+  absl::Status FillAhead(Deadline deadline);
   absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
 
   Socket socket_;
   Options options_;
+  ReadAhead ahead_;
   // When the message that is being received must be complete.
   Deadline complete_by_ = Deadline::Never();
   std::optional<MessageHeader> refused_header_;

@@ -2,6 +2,7 @@
 #ifndef PROTO_DEFS_WIRE_WIRE_WRITER_H_
 #define PROTO_DEFS_WIRE_WIRE_WRITER_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,9 +22,9 @@ class WireWriter {
   template <typename T>
   void Write(std::type_identity_t<T> value) {
     static_assert(std::is_integral_v<T>, "wire fields are integers");
-    const size_t at = out_.size();
-    out_.resize(at + sizeof(T));
-    std::memcpy(out_.data() + at, &value, sizeof(T));
+    std::array<uint8_t, sizeof(T)> bytes;
+    std::memcpy(bytes.data(), &value, sizeof(T));
+    WriteBytes(bytes);
   }
 
   void WriteBytes(std::span<const uint8_t> bytes) {
@@ -36,10 +37,14 @@ class WireWriter {
   std::vector<uint8_t>& out_;
 };
 
+// What nearly all bodies of requests fit in, so that they take one allocation.
+inline constexpr size_t kUsualBodyBytes = 64;
+
 // The bytes of one message body.
 template <typename Message>
 std::vector<uint8_t> Serialize(const Message& message) {
   std::vector<uint8_t> bytes;
+  bytes.reserve(kUsualBodyBytes);
   WireWriter out(bytes);
   message.AppendTo(out);
   return bytes;

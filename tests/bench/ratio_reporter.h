@@ -32,7 +32,7 @@ class RatioReporter : public benchmark::ConsoleReporter {
 };
 
 // main() of a benchmark binary with these targets: random interleaving, so that a drift of the
-// machine's speed meets both sides of a ratio, and eleven repetitions unless told otherwise.
+// machine's speed meets both sides of a ratio, and 81 short repetitions unless told otherwise.
 int RunBenchmarks(int argc, char** argv, std::vector<RatioTarget> targets);
 
 }  // namespace vfio_user

@@ -13,7 +13,7 @@ def _absl(package, names):
 
 def _abseil():
     targets = {}
-    targets.update(_absl("base", ["core_headers"]))
+    targets.update(_absl("base", ["config", "core_headers"]))
     targets.update(_absl("cleanup", ["cleanup"]))
     targets.update(_absl("container", ["btree", "flat_hash_map", "flat_hash_set", "inlined_vector"]))
     targets.update(_absl("functional", ["function_ref"]))

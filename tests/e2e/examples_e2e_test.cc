@@ -47,7 +47,8 @@ TEST_P(ExamplesE2eTest, SaysWhatIsWrongWhenNobodyServes) {
 INSTANTIATE_TEST_SUITE_P(All, ExamplesE2eTest,
                          testing::Values(Example{"lend_memory", "bytes copied, equal"},
                                          Example{"read_register", "0x59504344"},
-                                         Example{"wait_for_interrupt", "1 interrupt"}),
+                                         Example{"wait_for_interrupt", "1 interrupt"},
+                                         Example{"zero_memory", "bytes, all zero"}),
                          [](const auto& example) { return example.param.name; });
 
 }  // namespace

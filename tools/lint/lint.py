@@ -4,6 +4,7 @@
   budgets   400 lines a file, 200 a public header
   guards    a header's include guard is its path
   names     nothing is called util, common, misc or helpers
+  readme    its C++ code is that of an example, which a test runs
 
 Prints one line per finding, `FILE: what is wrong; what to do`, and exits 1 if there is any.
 """
@@ -21,6 +22,7 @@ PUBLIC_HEADERS = ("client/client.h", "client/client_options.h", "client/dma_mapp
                   "client/interrupt.h", "client/region.h", "server/device.h",
                   "server/dma_space.h", "server/server.h")
 BAD_NAMES = ("util", "utils", "common", "misc", "helper", "helpers")
+CPP_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 # Headers of external packages, by the start of their path, and the label that has them.
@@ -141,6 +143,14 @@ def check_names(paths, targets):
                 yield f"{where}: '{stem}' says nothing; name the idea"
 
 
+def check_readme():
+    examples = [path.read_text(encoding="utf-8")
+                for path in (ROOT / "client/examples").glob("*.cc")]
+    for block in CPP_BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")):
+        if not any(block in example for example in examples):
+            yield f"README.md: no example holds this code, which begins: {block.splitlines()[0]}"
+
+
 def main():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True,
                             text=True).stdout.split()
@@ -148,7 +158,7 @@ def main():
                if path.endswith((".h", ".cc", ".py", ".sh", ".bzl")) and (ROOT / path).exists()]
     targets = query_targets()
     findings = [*check_deps(targets), *check_budgets(sources), *check_guards(sources),
-                *check_names(sources, targets)]
+                *check_names(sources, targets), *check_readme()]
     for finding in findings:
         print(finding)
     print(f"lint: {len(targets)} targets, {len(sources)} files, {len(findings)} findings",

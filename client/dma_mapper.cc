@@ -48,6 +48,12 @@ absl::Status CheckFile(const FileMemory& memory) {
     return absl::InvalidArgumentError(
         fmt::format("descriptor {} is not open for reading and writing", memory.fd));
   }
+  if ((flags & O_APPEND) != 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("descriptor {} appends (O_APPEND), and does not write where it is told; open "
+                    "the file without it",
+                    memory.fd));
+  }
   struct stat file = {};
   if (::fstat(memory.fd, &file) != 0) return ErrnoStatus(errno, "fstat");
   const auto file_bytes = static_cast<uint64_t>(file.st_size);

@@ -137,6 +137,13 @@ TEST_F(DmaMapperFileTest, RejectsFilesThatCannotHoldTheMemory) {
   page.fd = read_only.get();
   EXPECT_THAT(mapper_->MapFile(page, {}), StatusIs(absl::StatusCode::kInvalidArgument,
                                                    HasSubstr("not open for reading and writing")));
+
+  const UniqueFd appending(::open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(),
+                                  O_RDWR | O_APPEND | O_CLOEXEC));
+  ASSERT_TRUE(appending.valid());
+  page.fd = appending.get();
+  EXPECT_THAT(mapper_->MapFile(page, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("O_APPEND")));
 }
 
 }  // namespace

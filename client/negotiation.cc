@@ -108,12 +108,6 @@ absl::StatusOr<VersionMessage> ReadVersion(std::span<const uint8_t> body) {
         fmt::format("the server speaks version {}.{} of vfio-user, this client {}.{}",
                     version->major, version->minor, kProtocolMajor, kProtocolMinor));
   }
-  // Larger ones are no vfio-user server's (QEMU's bound), and would be a promise nobody keeps.
-  const uint64_t max_data = version->capabilities.max_data_xfer_size.value_or(1);
-  if (max_data > kMaxAdvertisedDataXferBytes) {
-    return WrongAnswer(fmt::format("max_data_xfer_size is {}, want at most {}", max_data,
-                                   kMaxAdvertisedDataXferBytes));
-  }
   return *version;
 }
 

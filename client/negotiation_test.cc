@@ -294,11 +294,13 @@ TEST_F(NegotiationTest, RefusesATransferSizeOfZero) {
   EXPECT_THAT(Run(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("max_data_xfer_size is 0")));
 }
 
-TEST_F(NegotiationTest, RefusesAnAbsurdTransferSize) {
+TEST_F(NegotiationTest, TakesAnAbsurdTransferSizeForTheLargestThatIsNot) {
   ASSERT_THAT(ReplyVersion(0, 2, R"({"capabilities":{"max_data_xfer_size":67108865}})"), IsOk());
 
-  EXPECT_THAT(Run(), StatusIs(absl::StatusCode::kDataLoss,
-                              HasSubstr("max_data_xfer_size is 67108865, want at most 67108864")));
+  const auto negotiated = Run();
+
+  ASSERT_THAT(negotiated, IsOk());
+  EXPECT_EQ(negotiated->server.capabilities.MaxDataXferBytes(), 67'108'864u);
 }
 
 TEST_F(NegotiationTest, ClosesTheSocketOnAnError) {

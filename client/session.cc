@@ -27,10 +27,11 @@ namespace {
 // hardly faster.
 constexpr uint32_t kReadBytes = 64 << 10;
 
-// With a twin, only those read the main socket who wait for a reply; without one, threads and the
-// application poll it for the server's commands.
-MessageStream MainStream(Negotiated& negotiated) {
-  negotiated.stream.set_read_ahead(negotiated.twin.has_value());
+// Without a twin, threads and the application poll the main socket for the server's commands; with
+// one, and no thread of ours, calls poll both.
+MessageStream MainStream(Negotiated& negotiated, DmaService dma_service) {
+  negotiated.stream.set_read_ahead(negotiated.twin.has_value() &&
+                                   dma_service == DmaService::kBackgroundThread);
   return std::move(negotiated.stream);
 }
 
@@ -53,7 +54,7 @@ Session::Session(Negotiated negotiated, const SessionOptions& options)
           negotiated.max_data_xfer_bytes, negotiated.server.capabilities.MaxDataXferBytes()))),
       main_responder_(dma_table_, negotiated.max_data_xfer_bytes),
       twin_responder_(dma_table_, negotiated.max_data_xfer_bytes),
-      main_(MainStream(negotiated),
+      main_(MainStream(negotiated, options.dma_service),
             [this](IncomingCommand& command) { return main_responder_.Answer(command, main_); }) {
   if (!negotiated.twin) return;
   MessageStream::Options stream_options;
@@ -62,6 +63,7 @@ Session::Session(Negotiated negotiated, const SessionOptions& options)
   twin_.emplace(
       MessageStream(*std::move(negotiated.twin), stream_options),
       [this](IncomingCommand& command) { return twin_responder_.Answer(command, *twin_); });
+  if (options.dma_service == DmaService::kPoll) main_.ServeWhileWaiting(*twin_);
 }
 
 Session::~Session() {

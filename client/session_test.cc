@@ -111,6 +111,34 @@ TEST_F(SessionTest, TheWaitingCallerServesTheMainSocket) {
   EXPECT_EQ(byte_, std::byte{0x33});
 }
 
+TEST_F(SessionTest, TheWaitingCallerServesTheTwin) {
+  Start(kTwinGranted, Polled());
+  auto served = std::async(std::launch::async, [this] {
+    const absl::StatusOr<ScriptedPeer::Message> request = server_->Receive();
+    EXPECT_THAT(request, IsOk());
+    EXPECT_THAT(twin_->Send({.command = Command::kDmaWrite}, kDmaWrite), IsOk());
+    EXPECT_THAT(twin_->Receive(), IsOk());
+    EXPECT_THAT(server_->Reply(request->header), IsOk());
+  });
+
+  EXPECT_THAT(session_->Reset(), IsOk());
+
+  served.get();
+  EXPECT_EQ(byte_, std::byte{0x33});
+}
+
+TEST_F(SessionTest, TheWaitingCallerSeesTheTwinClose) {
+  Start(kTwinGranted, Polled());
+  auto served = std::async(std::launch::async, [this] {
+    EXPECT_THAT(server_->Receive(), IsOk());
+    twin_->Shutdown();
+  });
+
+  EXPECT_THAT(session_->Reset(), StatusIs(absl::StatusCode::kUnavailable));
+
+  served.get();
+}
+
 TEST_F(SessionTest, PollServesTheTwin) {
   Start(kTwinGranted, Polled());
   ASSERT_THAT(twin_->Send({.command = Command::kDmaWrite}, kDmaWrite), IsOk());

@@ -148,7 +148,7 @@ absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
   const std::span<const std::byte> data = Direction::RequestData(piece);
   VFIO_USER_RETURN_IF_ERROR(channel_->Start(
       Direction::kCommand, {.body = exchange.body, .payload = std::span(&data, 1), .fds = {}},
-      *exchange.call));
+      *exchange.call, exchange.deadline));
   MutexLock lock(mu_);
   waiting_.push_back({&*exchange.call, token});
   // CancelWaiting may have run since the token was looked at.

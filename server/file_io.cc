@@ -1,15 +1,21 @@
 #include "server/file_io.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <climits>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {
 namespace {
@@ -34,6 +40,22 @@ absl::Status TransferError(ssize_t result, uint64_t offset) {
   return ErrnoStatus(errno, fmt::format("memory at file offset {:#x}", offset));
 }
 
+// Of the files of procfs only memory is read without side effects and without waiting: a read of
+// /proc/kmsg, for one, waits for the next message, and the device with it.
+absl::Status CheckIsMemoryIfProcfs(FdView file) {
+  struct statfs about = {};
+  if (::fstatfs(file.get(), &about) != 0) return ErrnoStatus(errno, "DMA_MAP: fstatfs");
+  if (about.f_type != PROC_SUPER_MAGIC) return absl::OkStatus();
+  std::array<char, PATH_MAX> name;
+  const ssize_t length =
+      ::readlink(fmt::format("/proc/self/fd/{}", file.get()).c_str(), name.data(), name.size());
+  const std::string_view path(name.data(), length > 0 ? static_cast<size_t>(length) : 0);
+  if (path.ends_with("/mem")) return absl::OkStatus();
+  return ErrnoStatus(EINVAL, fmt::format("DMA_MAP: descriptor is of {}, want a process's mem or a "
+                                         "file outside procfs",
+                                         path));
+}
+
 }  // namespace
 
 absl::Status CheckFileIo(FdView file, DmaMapFlags access) {
@@ -45,6 +67,7 @@ absl::Status CheckFileIo(FdView file, DmaMapFlags access) {
                             "file I/O",
                             about.st_mode & S_IFMT));
   }
+  VFIO_USER_RETURN_IF_ERROR(CheckIsMemoryIfProcfs(file));
   const int flags = ::fcntl(file.get(), F_GETFL);
   if (flags < 0) return ErrnoStatus(errno, "DMA_MAP: F_GETFL");
   const int mode = flags & O_ACCMODE;
@@ -55,6 +78,10 @@ absl::Status CheckFileIo(FdView file, DmaMapFlags access) {
     return ErrnoStatus(EACCES, fmt::format("DMA_MAP: descriptor was opened with flags {:#o}, want "
                                            "access for map flags {:#x}",
                                            flags, access.ToWire()));
+  }
+  if (access.Has(DmaMapFlag::kWrite) && (flags & O_APPEND) != 0) {
+    return ErrnoStatus(
+        EINVAL, "DMA_MAP: descriptor appends (O_APPEND), and would not write where it is told");
   }
   return absl::OkStatus();
 }

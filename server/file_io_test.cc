@@ -50,6 +50,20 @@ TEST(CheckFileIoTest, RejectsADescriptorOfTheOtherDirection) {
   EXPECT_EQ(ErrnoOf(CheckFileIo(SelfMem(O_PATH), DmaMapFlag::kRead)), EACCES);
 }
 
+TEST(CheckFileIoTest, RejectsFilesOfProcfsThatAreNotMemory) {
+  EXPECT_EQ(ErrnoOf(CheckFileIo(UniqueFd(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC)),
+                                DmaMapFlag::kRead)),
+            EINVAL);
+}
+
+TEST(CheckFileIoTest, RejectsAFileThatAppendsWhereverItIsToldToWrite) {
+  const UniqueFd file = Memfd("abc");
+  ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_APPEND), 0);
+
+  EXPECT_EQ(ErrnoOf(CheckFileIo(file, kBoth)), EINVAL);
+  EXPECT_THAT(CheckFileIo(file, DmaMapFlag::kRead), IsOk());
+}
+
 TEST(CheckFileIoTest, RejectsWhatHasNoOffsetsOrMayBlock) {
   std::array<int, 2> ends;
   ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
@@ -110,7 +124,8 @@ TEST(FileIoTest, SaysThatTheFileHasEnded) {
   std::array<std::byte, 1> byte = {};
   iovec part = {.iov_base = byte.data(), .iov_len = 1};
   const FdView fd = mem;
-  (void)socket.Send(std::span(&part, 1), std::span(&fd, 1), Deadline::Never());
+  (void)socket.Send(std::span(&part, 1), std::span(&fd, 1), Deadline::Never(),
+                    absl::InfiniteDuration());
   (void)socket.WaitReadable(Deadline::Never());
   std::_Exit(0);
 }

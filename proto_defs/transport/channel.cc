@@ -26,7 +26,8 @@ Deadline Earlier(Deadline a, Deadline b) { return a.time_point() < b.time_point(
 
 }  // namespace
 
-absl::Status Channel::Start(Command command, const MessageContent& content, PendingCall& call) {
+absl::Status Channel::Start(Command command, const MessageContent& content, PendingCall& call,
+                            Deadline deadline) {
   MessageHeader header;
   header.command = command;
   {
@@ -39,7 +40,8 @@ absl::Status Channel::Start(Command command, const MessageContent& content, Pend
     call.command_ = command;
     pending_.emplace(header.msg_id, &call);
   }
-  const absl::Status sent = Send({header, content.body, content.payload, content.fds});
+  const absl::Status sent =
+      SendUnlessLate({header, content.body, content.payload, content.fds}, deadline);
   if (sent.ok()) return absl::OkStatus();
   MutexLock lock(mu_);
   // When the channel broke, the call may be in the hands of the reader still.
@@ -84,7 +86,7 @@ void Channel::Cancel(PendingCall& call, const absl::Status& reason) {
 
 absl::Status Channel::Call(Command command, const MessageContent& content, PendingCall& call,
                            Deadline deadline) {
-  VFIO_USER_RETURN_IF_ERROR(Start(command, content, call));
+  VFIO_USER_RETURN_IF_ERROR(Start(command, content, call, deadline));
   return Wait(call, deadline);
 }
 
@@ -158,7 +160,21 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Deadline deadline) 
   return result;
 }
 
+absl::Status Channel::ServeCompanion(Deadline deadline) {
+  while (true) {
+    VFIO_USER_ASSIGN_OR_RETURN(const bool here,
+                               Socket::WaitReadable(socket(), companion_->socket(), deadline));
+    if (here) return absl::OkStatus();
+    VFIO_USER_RETURN_IF_ERROR(companion_->Poll());
+  }
+}
+
 absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
+  if (companion_ != nullptr) {
+    const absl::Status served = ServeCompanion(deadline);
+    if (absl::IsDeadlineExceeded(served)) return ReadResult::kNothing;
+    VFIO_USER_RETURN_IF_ERROR(served);
+  }
   auto incoming = stream_.ReceiveHeader(deadline);
   if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
   if (stream_.refused_header().has_value()) Refuse(*stream_.refused_header());
@@ -304,12 +320,20 @@ void Channel::Break(const absl::Status& reason) {
 }
 
 absl::Status Channel::Send(const OutgoingMessage& message) {
+  const absl::Status sent = SendUnlessLate(message, Deadline::Never());
+  if (!absl::IsDeadlineExceeded(sent)) return sent;
+  MutexLock lock(mu_);
+  Break(sent);
+  return broken_;
+}
+
+absl::Status Channel::SendUnlessLate(const OutgoingMessage& message, Deadline deadline) {
   absl::Status sent;
   {
     MutexLock lock(send_mu_);
-    sent = stream_.Send(message);
+    sent = stream_.Send(message, deadline);
   }
-  if (sent.ok() || absl::IsInvalidArgument(sent)) return sent;
+  if (sent.ok() || absl::IsInvalidArgument(sent) || absl::IsDeadlineExceeded(sent)) return sent;
   MutexLock lock(mu_);
   Break(sent);
   return broken_;

@@ -102,11 +102,13 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // Sends a command. On error nothing is pending. InvalidArgument, and the channel lives on, when
-  // `content` cannot be sent. Whoever starts many has to see that the replies are read: a peer
-  // that cannot send them reads no more requests (seen after 487 small ones, with the kernel's
-  // usual buffers), and the channel then breaks after the stream's stall timeout.
-  absl::Status Start(Command command, const MessageContent& content, PendingCall& call);
+  // Sends a command. On error nothing is pending. The channel lives on after InvalidArgument, when
+  // `content` cannot be sent, and DeadlineExceeded, when the peer left no room for it. Whoever
+  // starts many has to see that the replies are read: a peer that cannot send them reads no more
+  // requests (seen after 487 small ones, with the kernel's usual buffers), and the channel then
+  // breaks after the stream's stall timeout.
+  absl::Status Start(Command command, const MessageContent& content, PendingCall& call,
+                     Deadline deadline);
 
   // Waits for the reply to a started call. The errno of an error reply is kept (see PeerError).
   // DeadlineExceeded: none came in time, and whether the peer acted is not known.
@@ -142,12 +144,19 @@ class Channel {
 
   const Socket& socket() const { return stream_.socket(); }
 
-  // To be called before the channel is shared between threads.
+  // The two below are to be called before the channel is shared between threads.
+
+  // Has calls that wait here serve also what arrives on `companion`, for a peer that must be
+  // answered there before it replies here. Borrowed. Neither stream may read ahead.
+  void ServeWhileWaiting(Channel& companion) { companion_ = &companion; }
+
   void set_max_message_bytes(uint32_t bytes) { stream_.set_max_message_bytes(bytes); }
 
  private:
   enum class ReadResult { kMessage, kNothing };
 
+  // Serves the companion until there is something to read here. Only with the reading role.
+  absl::Status ServeCompanion(Deadline deadline);
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
   // Tells the sender of a message that cannot be, before the channel breaks because of it.
@@ -164,11 +173,15 @@ class Channel {
   void Abandon(PendingCall& call, const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HandOverReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Break(const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Breaks the channel unless it was sent, or one that cannot be sent.
   absl::Status Send(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status SendUnlessLate(const OutgoingMessage& message, Deadline deadline)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // Receiving is the reading role's, sending is send_mu_'s: see MessageStream.
   MessageStream stream_;
   const CommandHandler handler_;
+  Channel* companion_ = nullptr;
   Mutex send_mu_;
 
   mutable Mutex mu_;

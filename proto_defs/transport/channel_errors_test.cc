@@ -196,10 +196,11 @@ TEST_F(ChannelErrorsTest, RefusesMoreRequestsThanThereAreIds) {
     reader.join();
   };
   for (int i = 0; i < 65'536; ++i) {
-    ASSERT_THAT(channel_.Start(Command::kDeviceReset, {}, calls.emplace_back()), IsOk());
+    ASSERT_THAT(channel_.Start(Command::kDeviceReset, {}, calls.emplace_back(), Deadline::Never()),
+                IsOk());
   }
 
-  EXPECT_THAT(channel_.Start(Command::kDeviceReset, {}, calls.emplace_back()),
+  EXPECT_THAT(channel_.Start(Command::kDeviceReset, {}, calls.emplace_back(), Deadline::Never()),
               StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
@@ -231,7 +232,7 @@ TEST_F(ChannelErrorsTest, TheFirstErrorIsEveryonesError) {
   EXPECT_EQ(channel_.status(), broken);
   EXPECT_EQ(channel_.Wait(second, Soon()), broken);
   PendingCall later;
-  EXPECT_EQ(channel_.Start(Command::kRegionRead, {}, later), broken);
+  EXPECT_EQ(channel_.Start(Command::kRegionRead, {}, later, Deadline::Never()), broken);
   EXPECT_EQ(channel_.Reply({.command = Command::kDmaRead}), broken);
   channel_.Close(absl::CancelledError("too late"));
   EXPECT_EQ(channel_.status(), broken);
@@ -245,20 +246,38 @@ TEST_F(ChannelErrorsTest, AnErrorInSendingBreaks) {
   {
     // It is gone once Start has failed: nothing may still point to it.
     PendingCall call;
-    broken = channel_.Start(Command::kRegionRead, {}, call);
+    broken = channel_.Start(Command::kRegionRead, {}, call, Deadline::Never());
   }
 
   EXPECT_THAT(broken, StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(channel_.Wait(pending, Soon()), broken);
 }
 
+TEST_F(ChannelErrorsTest, ARequestThatFindsNoRoomInTimeBreaksNothing) {
+  std::deque<PendingCall> calls;
+  absl::Status status;
+  while (status.ok()) {
+    status = channel_.Start(Command::kDeviceReset, {}, calls.emplace_back(),
+                            Deadline::In(absl::Milliseconds(1)));
+  }
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(channel_.status(), IsOk());
+
+  // What was started before lives on.
+  const auto request = peer_.Receive();
+  ASSERT_THAT(request, IsOk());
+  ASSERT_THAT(peer_.Reply(request->header), IsOk());
+  EXPECT_THAT(channel_.Wait(calls.front(), Soon()), IsOk());
+  channel_.Close(absl::CancelledError("the test ends"));
+}
+
 TEST_F(ChannelErrorsTest, ARequestThatCannotBeSentBreaksNothing) {
   const std::vector<FdView> closed = {FdView(-1)};
   auto refused = std::make_unique<PendingCall>();
 
-  EXPECT_THAT(
-      channel_.Start(Command::kDmaMap, {.body = {}, .payload = {}, .fds = closed}, *refused),
-      StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(channel_.Start(Command::kDmaMap, {.body = {}, .payload = {}, .fds = closed}, *refused,
+                             Deadline::Never()),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 
   refused.reset();
   EXPECT_THAT(channel_.status(), IsOk());

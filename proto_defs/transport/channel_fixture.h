@@ -31,7 +31,7 @@ class ChannelFixture : public testing::Test {
 
   // Starts a call, and returns its header as the peer saw it.
   MessageHeader StartAndSee(PendingCall& call, Command command = Command::kRegionRead) {
-    EXPECT_EQ(channel_.Start(command, {}, call), absl::OkStatus());
+    EXPECT_EQ(channel_.Start(command, {}, call, Deadline::Never()), absl::OkStatus());
     const auto message = peer_.Receive();
     EXPECT_EQ(message.status(), absl::OkStatus());
     return message.ok() ? message->header : MessageHeader{};

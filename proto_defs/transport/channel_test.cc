@@ -44,7 +44,8 @@ class ChannelTest : public ChannelFixture {
 TEST_F(ChannelTest, SendsACommandAndReturnsItsReply) {
   const std::vector<uint8_t> body = {1, 2, 3};
   PendingCall call;
-  ASSERT_THAT(channel_.Start(Command::kRegionRead, {.body = body, .payload = {}, .fds = {}}, call),
+  ASSERT_THAT(channel_.Start(Command::kRegionRead, {.body = body, .payload = {}, .fds = {}}, call,
+                             Deadline::Never()),
               IsOk());
   const auto request = peer_.Receive();
   ASSERT_THAT(request, IsOk());
@@ -68,9 +69,9 @@ TEST_F(ChannelTest, SendsPayloadAndDescriptors) {
   const std::vector<std::span<const std::byte>> payload = {piece, piece};
   PendingCall call;
 
-  ASSERT_THAT(
-      channel_.Start(Command::kDmaMap, {.body = {{1}}, .payload = payload, .fds = fds}, call),
-      IsOk());
+  ASSERT_THAT(channel_.Start(Command::kDmaMap, {.body = {{1}}, .payload = payload, .fds = fds},
+                             call, Deadline::Never()),
+              IsOk());
 
   const auto request = peer_.Receive();
   ASSERT_THAT(request, IsOk());
@@ -258,9 +259,9 @@ TEST_F(ChannelTest, AnIdIsNotUsedAgainWhileItsReplyIsOverdue) {
   const std::vector<FdView> too_many(254, FdView(0));
   for (int i = 0; i < 65'535; ++i) {
     PendingCall refused;
-    ASSERT_THAT(
-        channel_.Start(Command::kDmaMap, {.body = {}, .payload = {}, .fds = too_many}, refused),
-        StatusIs(absl::StatusCode::kInvalidArgument));
+    ASSERT_THAT(channel_.Start(Command::kDmaMap, {.body = {}, .payload = {}, .fds = too_many},
+                               refused, Deadline::Never()),
+                StatusIs(absl::StatusCode::kInvalidArgument));
   }
 
   PendingCall call;

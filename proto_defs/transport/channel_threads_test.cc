@@ -159,7 +159,7 @@ TEST_P(ChannelEchoTest, CallsMayBeStartedTogetherAndWaitedForInAnyOrder) {
       for (int i = 0; i < 8; ++i) {
         bodies.push_back(BodyOf(thread, i));
         ASSERT_THAT(channel_.Start(Command::kRegionRead, {bodies.back(), {}, {}},
-                                   calls[static_cast<size_t>(i)]),
+                                   calls[static_cast<size_t>(i)], Deadline::Never()),
                     IsOk());
       }
       for (const size_t i : {size_t{3}, size_t{7}, size_t{0}, size_t{1}, size_t{6}, size_t{2},
@@ -198,7 +198,8 @@ TEST_P(ChannelEchoTest, CallsThatAreCancelledHoldNobodyUp) {
     for (int i = 0; i < 30; ++i) {
       const std::vector<uint8_t> body = BodyOf(thread, i);
       PendingCall call;
-      ASSERT_THAT(channel_.Start(Command::kRegionRead, {body, {}, {}}, call), IsOk());
+      ASSERT_THAT(channel_.Start(Command::kRegionRead, {body, {}, {}}, call, Deadline::Never()),
+                  IsOk());
       std::thread canceller;
       if (thread == 0) {
         canceller = std::thread([&] { channel_.Cancel(call, absl::CancelledError("enough")); });
@@ -371,7 +372,8 @@ TEST_F(ChannelThreadsTest, StartThatFailsWaitsForTheReaderToLetGo) {
   const std::vector<std::span<std::byte>> pieces = {*room};
   auto call = std::make_unique<PendingCall>(0, pieces);
 
-  const absl::Status status = channel_.Start(Command::kRegionWrite, {body, {}, {}}, *call);
+  const absl::Status status =
+      channel_.Start(Command::kRegionWrite, {body, {}, {}}, *call, Deadline::Never());
 
   call.reset();
   room.reset();

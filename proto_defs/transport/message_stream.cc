@@ -36,7 +36,7 @@ absl::Status HalfMessage(const absl::Status& status) {
 
 }  // namespace
 
-absl::Status MessageStream::Send(const OutgoingMessage& message) {
+absl::Status MessageStream::Send(const OutgoingMessage& message, Deadline begin_by) {
   size_t bytes = kHeaderBytes + message.body.size();
   for (const std::span<const std::byte> piece : message.payload) bytes += piece.size();
   if (bytes > std::numeric_limits<uint32_t>::max()) {
@@ -53,7 +53,8 @@ absl::Status MessageStream::Send(const OutgoingMessage& message) {
     if (!piece.empty()) parts.push_back(PartOf(piece));
   }
   return socket_.Send(std::span(parts.data(), parts.size()), message.fds,
-                      Deadline::In(options_.stall_timeout));
+                      begin_by.never() ? Deadline::In(options_.stall_timeout) : begin_by,
+                      options_.stall_timeout);
 }
 
 absl::Status MessageStream::FillAhead(Deadline deadline) {

@@ -51,9 +51,10 @@ class MessageStream {
   MessageStream(Socket socket, const Options& options)
       : socket_(std::move(socket)), options_(options) {}
 
-  // InvalidArgument, and nothing sent, for a message that is too long for its header to say.
-  // After any other error the connection is of no more use.
-  absl::Status Send(const OutgoingMessage& message);
+  // Nothing was sent after InvalidArgument, for a message that is too long for its header to say,
+  // nor after DeadlineExceeded, when there was no room for its first byte by `begin_by` (or within
+  // the stall timeout, if that is never). After any other error the connection is of no more use.
+  absl::Status Send(const OutgoingMessage& message, Deadline begin_by = Deadline::Never());
 
   struct Incoming {
     MessageHeader header;

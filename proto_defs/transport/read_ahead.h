@@ -26,8 +26,9 @@ class ReadAhead {
   std::span<uint8_t> Room() { return bytes_; }
 
   // Says that `bytes` bytes of Room() were received, and `fds` with them. The kernel ends a receive
-  // with the piece that carries descriptors, and a sender attaches them to the piece that a message
-  // begins with: so they are the last message's of those that begin here.
+  // with the send that carries descriptors, and a message that has some has a send of its own
+  // (every known peer's, and proto_defs/README.md): so they are the last message's of those that
+  // begin here.
   void Fill(size_t bytes, std::vector<UniqueFd> fds);
 
   // Moves the next bytes out, as many as there are and fit.

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,17 +26,22 @@ constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFdsPerMessage);
 
 absl::Status PeerClosed() { return ErrnoStatus(ECONNRESET, "the peer closed the connection"); }
 
-absl::Status WaitFor(const UniqueFd& fd, short events, Deadline deadline) {
-  pollfd entry = {.fd = fd.get(), .events = events, .revents = 0};
+absl::Status WaitFor(std::span<pollfd> entries, Deadline deadline) {
   while (true) {
-    const int ready = ::poll(&entry, 1, deadline.PollMilliseconds());
+    const int ready = ::poll(entries.data(), entries.size(), deadline.PollMilliseconds());
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) return ErrnoStatus(errno, "poll");
     if (deadline.passed()) {
-      return absl::DeadlineExceededError(events == POLLIN ? "nothing received in time"
-                                                          : "the peer does not read in time");
+      return absl::DeadlineExceededError(entries.front().events == POLLIN
+                                             ? "nothing received in time"
+                                             : "the peer does not read in time");
     }
   }
+}
+
+absl::Status WaitFor(const UniqueFd& fd, short events, Deadline deadline) {
+  pollfd entry = {.fd = fd.get(), .events = events, .revents = 0};
+  return WaitFor({&entry, 1}, deadline);
 }
 
 // Puts `fds` into `control`, which must outlive the sending of `message`.
@@ -141,12 +147,15 @@ absl::StatusOr<std::pair<Socket, Socket>> Socket::Pair() {
   return std::pair(Socket(UniqueFd(fds[0])), Socket(UniqueFd(fds[1])));
 }
 
-absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline deadline) {
+absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline begin_by,
+                          absl::Duration complete_in) {
   if (fds.size() > kMaxFdsPerMessage) {
     return absl::InvalidArgumentError(fmt::format("{} descriptors in one message, at most {} fit",
                                                   fds.size(), kMaxFdsPerMessage));
   }
   alignas(cmsghdr) char control[kControlBytes];
+  bool begun = false;
+  std::optional<Deadline> complete_by;
   while (!parts.empty()) {
     msghdr message = MessageFor(parts);
     AttachFds(message, fds, control);
@@ -154,8 +163,13 @@ absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, D
     if (sent >= 0) {
       parts = Advance(parts, static_cast<size_t>(sent));
       fds = {};
+      begun = true;
+    } else if (errno == EAGAIN && begun) {
+      if (!complete_by) complete_by = Deadline::In(complete_in);
+      const absl::Status room = WaitFor(fd_, POLLOUT, *complete_by);
+      if (!room.ok()) return absl::UnavailableError("the peer stopped reading within a message");
     } else if (errno == EAGAIN) {
-      VFIO_USER_RETURN_IF_ERROR(WaitFor(fd_, POLLOUT, deadline));
+      VFIO_USER_RETURN_IF_ERROR(WaitFor(fd_, POLLOUT, begin_by));
     } else if (errno == EPIPE || errno == ECONNRESET) {
       return PeerClosed();
     } else if (!fds.empty() && (errno == EBADF || errno == EINVAL)) {
@@ -218,6 +232,14 @@ absl::Status Socket::ReceiveAll(std::span<iovec> parts, Deadline deadline) {
 
 absl::Status Socket::WaitReadable(Deadline deadline) const {
   return WaitFor(fd_, POLLIN, deadline);
+}
+
+absl::StatusOr<bool> Socket::WaitReadable(const Socket& one, const Socket& other,
+                                          Deadline deadline) {
+  pollfd entries[] = {{.fd = one.fd_.get(), .events = POLLIN, .revents = 0},
+                      {.fd = other.fd_.get(), .events = POLLIN, .revents = 0}};
+  VFIO_USER_RETURN_IF_ERROR(WaitFor(entries, deadline));
+  return entries[0].revents != 0;
 }
 
 void Socket::Shutdown() { (void)::shutdown(fd_.get(), SHUT_RDWR); }

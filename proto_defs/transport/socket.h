@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/unique_fd.h"
 
@@ -42,10 +43,13 @@ class Socket {
   static absl::StatusOr<std::pair<Socket, Socket>> Pair();
 
   // Sends all of `parts`, changing them on the way, and, with the first byte, `fds`. One sendmsg()
-  // unless the socket's buffer is full. InvalidArgument, and nothing sent, for more descriptors
-  // than kMaxFdsPerMessage or one that cannot be passed. After any other error an unknown number
-  // of bytes has been sent, and the connection is of no more use.
-  absl::Status Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline deadline);
+  // unless the socket's buffer is full. Nothing was sent after InvalidArgument, for more
+  // descriptors than kMaxFdsPerMessage or one that cannot be passed, nor after DeadlineExceeded,
+  // when there was no room by `begin_by`. After any other error an unknown number of bytes has been
+  // sent, and the connection is of no more use: Unavailable also when the rest finds no room for
+  // `complete_in`.
+  absl::Status Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline begin_by,
+                    absl::Duration complete_in);
 
   struct Received {
     size_t bytes = 0;  // 0: the peer closed its end.
@@ -61,6 +65,10 @@ class Socket {
 
   // Waits until there is something to read, or the peer has closed. DeadlineExceeded otherwise.
   absl::Status WaitReadable(Deadline deadline) const;
+
+  // The same for whichever of the two is first; true when it is (also) `one`.
+  static absl::StatusOr<bool> WaitReadable(const Socket& one, const Socket& other,
+                                           Deadline deadline);
 
   // Ends the connection in both directions; whoever waits in a call on it is woken.
   void Shutdown();

@@ -41,13 +41,20 @@ absl::Status SocketAddress::ConnectError(int error) const {
     return absl::DeadlineExceededError(
         fmt::format("{}: the server does not accept the connection; is it stuck?", path_));
   }
+  if (error == EACCES) {
+    return ErrnoStatus(
+        error,
+        fmt::format("{}: run as the user whose socket it is, or have it opened to you", path_));
+  }
   if (error != ECONNREFUSED) return ErrnoStatus(error, path_);
   struct stat file = {};
   // connect() says ECONNREFUSED both for a file that is no socket and for one that nobody serves.
   if (::stat(path_.c_str(), &file) == 0 && !S_ISSOCK(file.st_mode)) {
-    return absl::InvalidArgumentError(fmt::format("{}: not a socket", path_));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: not a socket; name the one that the server listens on", path_));
   }
-  return ErrnoStatus(error, fmt::format("{}: the socket is there, but no server listens", path_));
+  return ErrnoStatus(
+      error, fmt::format("{}: the socket is there, but no server listens; start it again", path_));
 }
 
 }  // namespace vfio_user

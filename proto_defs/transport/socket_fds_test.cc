@@ -31,6 +31,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
+constexpr absl::Duration kPatience = absl::Seconds(20);
 Deadline Soon() { return Deadline::In(absl::Seconds(20)); }
 
 iovec PartOf(std::span<uint8_t> bytes) {
@@ -69,7 +70,7 @@ class SocketFdsTest : public testing::Test {
 };
 
 TEST_F(SocketFdsTest, SendsDescriptorsWithTheFirstByte) {
-  ASSERT_THAT(socket_.Send({&part_, 1}, Files(2), Soon()), IsOk());
+  ASSERT_THAT(socket_.Send({&part_, 1}, Files(2), Soon(), kPatience), IsOk());
 
   const auto first = peer_.ReceiveChunk(1);
   const auto rest = peer_.ReceiveChunk(100);
@@ -100,7 +101,7 @@ TEST_F(SocketFdsTest, SendsDescriptorsOnceWhenTheBytesGoInPieces) {
   });
   iovec part = PartOf(bytes);
 
-  EXPECT_THAT(socket_.Send({&part, 1}, Files(2), Soon()), IsOk());
+  EXPECT_THAT(socket_.Send({&part, 1}, Files(2), Soon(), kPatience), IsOk());
 
   reader.join();
   ASSERT_THAT(fds_per_chunk, SizeIs(testing::Gt(2u)));
@@ -110,7 +111,7 @@ TEST_F(SocketFdsTest, SendsDescriptorsOnceWhenTheBytesGoInPieces) {
 }
 
 TEST_F(SocketFdsTest, SendsAsManyDescriptorsAsTheKernelTakes) {
-  ASSERT_THAT(socket_.Send({&part_, 1}, Files(253), Soon()), IsOk());
+  ASSERT_THAT(socket_.Send({&part_, 1}, Files(253), Soon(), kPatience), IsOk());
 
   const auto chunk = peer_.ReceiveChunk(100);
 
@@ -119,7 +120,7 @@ TEST_F(SocketFdsTest, SendsAsManyDescriptorsAsTheKernelTakes) {
 }
 
 TEST_F(SocketFdsTest, RefusesMoreAndSendsNothing) {
-  EXPECT_THAT(socket_.Send({&part_, 1}, Files(254), Soon()),
+  EXPECT_THAT(socket_.Send({&part_, 1}, Files(254), Soon(), kPatience),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("254")));
 
   socket_.Shutdown();
@@ -129,7 +130,7 @@ TEST_F(SocketFdsTest, RefusesMoreAndSendsNothing) {
 TEST_F(SocketFdsTest, RefusesADescriptorThatIsNotOpenAndSendsNothing) {
   const std::vector<FdView> fds = {file_, FdView(-1)};
 
-  EXPECT_THAT(socket_.Send({&part_, 1}, fds, Soon()),
+  EXPECT_THAT(socket_.Send({&part_, 1}, fds, Soon(), kPatience),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("descriptor")));
 
   socket_.Shutdown();

@@ -55,8 +55,18 @@ MessageHeader MessageHeader::Reply(uint32_t wire_errno) const {
 
 absl::Status PeerError(Command command, uint32_t wire_errno) {
   const bool usable = wire_errno > 0 && wire_errno <= kMaxWireErrno;
-  return ErrnoStatus(usable ? static_cast<int>(wire_errno) : EIO,
-                     fmt::format("{} refused by the peer", CommandName(command)));
+  const absl::Status refused =
+      ErrnoStatus(usable ? static_cast<int>(wire_errno) : EIO,
+                  fmt::format("{} refused by the peer", CommandName(command)));
+  switch (refused.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDataLoss:
+      // Here these are about the connection, which has just proved to be well.
+      return WithCode(refused, absl::StatusCode::kAborted);
+    default:
+      return refused;
+  }
 }
 
 uint32_t ToWireErrno(const absl::Status& status) {

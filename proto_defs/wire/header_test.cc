@@ -146,6 +146,15 @@ TEST(PeerErrorTest, IsEioForWhatIsNoErrno) {
   EXPECT_FALSE(PeerError(Command::kDmaMap, 0).ok());
 }
 
+TEST(PeerErrorTest, DoesNotLookLikeALostConnection) {
+  for (const int error : {ETIMEDOUT, ENOTCONN, ECONNRESET, EPIPE, ETIME, ENETDOWN}) {
+    const absl::Status status = PeerError(Command::kDmaMap, static_cast<uint32_t>(error));
+    EXPECT_NE(status.code(), absl::StatusCode::kDeadlineExceeded) << error;
+    EXPECT_NE(status.code(), absl::StatusCode::kUnavailable) << error;
+    EXPECT_EQ(ErrnoOf(status), error);
+  }
+}
+
 TEST(ToWireErrnoTest, IsTheErrnoOfTheStatusOrOneForItsCode) {
   EXPECT_EQ(ToWireErrno(ErrnoStatus(ENOSPC, "table")), static_cast<uint32_t>(ENOSPC));
   EXPECT_EQ(ToWireErrno(absl::InvalidArgumentError("argsz")), static_cast<uint32_t>(EINVAL));

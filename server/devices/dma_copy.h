@@ -9,7 +9,7 @@
 //   0x00  4  MAGIC         read only   0x59504344
 //   0x04  4  REVISION      read only   1
 //   0x08  4  STATUS        read only   bit 0: busy, that is, CONSUMER is not DOORBELL
-//   0x10  8  RING_IOVA                 where the ring is; a multiple of 8
+//   0x10  8  RING_IOVA                 where the ring is
 //   0x18  4  RING_ENTRIES              descriptors in it: a power of two, 2 to 4096
 //   0x1c  4  DOORBELL                  the index after the last descriptor that may be run
 //   0x20  4  CONSUMER      read only   the index of the next descriptor to be run

@@ -29,8 +29,6 @@ constexpr uint32_t kStatusBusy = 1;
 
 constexpr uint32_t kLeastRingEntries = 2;
 constexpr uint32_t kMostRingEntries = 4096;
-// The status of a descriptor is to be seen by the client whole or not at all, whoever writes it.
-constexpr uint32_t kRingAlignment = 8;
 
 constexpr size_t kWordBytes = sizeof(uint32_t);
 
@@ -92,10 +90,6 @@ absl::Status DmaCopyRegisters::WriteWord(uint64_t offset, uint32_t value) {
   if (busy()) return absl::OkStatus();
   switch (offset) {
     case kRingIovaLow:
-      if (value % kRingAlignment != 0) {
-        return absl::InvalidArgumentError(fmt::format(
-            "dma-copy: RING_IOVA ends in {:#x}, want a multiple of {}", value, kRingAlignment));
-      }
       ring_iova_ = (ring_iova_ >> 32 << 32) | value;
       return absl::OkStatus();
     case kRingIovaHigh:

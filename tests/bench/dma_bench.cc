@@ -68,7 +68,8 @@ class Lender {
     iovec part = {.iov_base = byte.data(), .iov_len = 1};
     const UniqueFd mem = OpenSelfMem();
     const FdView fd = mem;
-    (void)socket.Send(std::span(&part, 1), std::span(&fd, 1), Deadline::Never());
+    (void)socket.Send(std::span(&part, 1), std::span(&fd, 1), Deadline::Never(),
+                      absl::InfiniteDuration());
     (void)socket.WaitReadable(Deadline::Never());
     std::_Exit(0);
   }

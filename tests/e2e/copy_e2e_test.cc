@@ -1,7 +1,9 @@
 // `vfio-user copy`: whole files through a device in another process.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -10,12 +12,15 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/testing/tool_run.h"
+#include "tools/vfio_user/child_process.h"
 #include "tools/vfio_user/child_server.h"
 #include "tools/vfio_user/input_file.h"
 #include "tools/vfio_user/round_trip.h"
@@ -101,6 +106,31 @@ TEST_F(CopyTest, BuffersOnlyWhatASmallFileNeeds) {
   const ToolRun run = Copy(in_, "/dev/null");
 
   EXPECT_THAT(run.err, StartsWith("buffering 2.0 MiB in malloc"));
+}
+
+TEST_F(CopyTest, IsStoppedWhileItWaitsForItsInput) {
+  ASSERT_EQ(::mkfifo(in_.c_str(), 0600), 0);
+  absl::StatusOr<Pipe> talk = MakePipe();
+  ASSERT_THAT(talk, IsOk());
+  absl::StatusOr<ChildProcess> copy =
+      ChildProcess::Spawn(ToolPath(), {"copy", server_->socket_path(), "--in", in_, "--out", out_},
+                          {-1, -1, talk->write_end.get()});
+  ASSERT_THAT(copy, IsOk());
+  const UniqueFd writer(::open(in_.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(writer.valid());
+  // What it says before it reads.
+  std::string said;
+  char c = '\0';
+  while (c != '\n' && ::read(talk->read_end.get(), &c, 1) == 1) said += c;
+  ASSERT_THAT(said, StartsWith("buffering"));
+
+  copy->Signal(SIGTERM);
+
+  const absl::StatusOr<ProcessEnd> end = copy->Wait(absl::Seconds(60));
+  ASSERT_THAT(end, IsOk());
+  EXPECT_EQ(end->exit_code, 1);
+  // The pipe to read from alone.
+  EXPECT_EQ(FilesInDirectory(), 1u);
 }
 
 TEST_F(CopyTest, DrawsNoProgressBarWithoutATerminal) {

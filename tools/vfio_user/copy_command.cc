@@ -62,10 +62,13 @@ absl::Status ExplainLoss(const absl::Status& status, const std::string& socket_p
 }
 
 absl::Status Copy(const Arguments& arguments) {
-  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
   VFIO_USER_ASSIGN_OR_RETURN(InputFile input, InputFile::Open(arguments.in));
   VFIO_USER_RETURN_IF_ERROR(CheckNotTheSame(input, arguments.out));
   VFIO_USER_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Create(arguments.out));
+  // Not before: to open a pipe waits for whoever is at its other end.
+  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
+  input.StopAt(stop);
+  output.StopAt(stop);
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
 
   const CopyBuffering buffering = CopyBuffering::For(input.size_hint());

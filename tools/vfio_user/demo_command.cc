@@ -95,8 +95,8 @@ absl::StatusOr<std::vector<RoundTrip>> RunPaths(const Arguments& arguments,
 }
 
 absl::Status Demo(const Arguments& arguments) {
-  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<std::byte> data, LoadData(arguments));
+  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<RoundTrip> results, RunPaths(arguments, data, stop));
   if (arguments.json) {
     PrintJson(results);

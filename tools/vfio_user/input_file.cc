@@ -1,6 +1,7 @@
 #include "tools/vfio_user/input_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "tools/vfio_user/exit_code.h"
 
@@ -46,6 +48,7 @@ std::optional<uint64_t> InputFile::size_hint() const {
 absl::StatusOr<size_t> InputFile::Read(std::span<std::byte> into) {
   size_t done = 0;
   while (done < into.size()) {
+    if (stop_ != nullptr) VFIO_USER_RETURN_IF_ERROR(stop_->Await(fd_, POLLIN));
     const ssize_t count = ::read(fd_.get(), into.data() + done, into.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoStatus(errno, fmt::format("cannot read {}", path_));

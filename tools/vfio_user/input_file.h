@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "tools/vfio_user/stop_signals.h"
 
 namespace vfio_user {
 
@@ -26,6 +27,9 @@ class InputFile {
   // How long a regular file was when it was opened, in bytes; nullopt for what has no length. It
   // is a hint: a file may grow, and the kernel's own files say 0.
   std::optional<uint64_t> size_hint() const;
+
+  // Has Read return Cancelled when a signal comes while it waits. Borrowed.
+  void StopAt(const StopSignals& stop) { stop_ = &stop; }
 
   // Fills `into` as far as the file goes: fewer bytes mean its end.
   absl::StatusOr<size_t> Read(std::span<std::byte> into);
@@ -43,6 +47,7 @@ class InputFile {
   std::string path_;
   UniqueFd fd_;
   struct stat stat_;
+  const StopSignals* stop_ = nullptr;
 };
 
 }  // namespace vfio_user

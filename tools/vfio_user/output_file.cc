@@ -1,6 +1,7 @@
 #include "tools/vfio_user/output_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,6 +66,8 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
   if (!S_ISREG(old->st_mode)) {
     UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd.valid()) return CannotCreate(path, errno);
+    // A pipe with room for a byte would otherwise block a long write; Write waits by itself.
+    if (::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) return CannotCreate(path, errno);
     return OutputFile(path, "", std::move(fd));
   }
   // rename() would replace a file that this user may not write.
@@ -92,10 +95,18 @@ absl::StatusOr<OutputFile> OutputFile::CreateBeside(const std::string& path) {
   return CannotWrite(path, EEXIST);
 }
 
+absl::Status OutputFile::AwaitRoom() const {
+  if (stop_ != nullptr) return stop_->Await(fd_, POLLOUT);
+  pollfd poll_fd = {fd_.get(), POLLOUT, 0};
+  if (::poll(&poll_fd, 1, -1) < 0 && errno != EINTR) return CannotWrite(path_, errno);
+  return absl::OkStatus();
+}
+
 absl::Status OutputFile::Write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
+    VFIO_USER_RETURN_IF_ERROR(AwaitRoom());
     const ssize_t count = ::write(fd_.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count < 0) return CannotWrite(path_, errno);
     bytes = bytes.subspan(static_cast<size_t>(count));
   }

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "tools/vfio_user/stop_signals.h"
 
 namespace vfio_user {
 
@@ -26,6 +27,9 @@ class OutputFile {
   // Without Commit nothing remains of it.
   ~OutputFile();
 
+  // Has Write return Cancelled when a signal comes while it waits. Borrowed.
+  void StopAt(const StopSignals& stop) { stop_ = &stop; }
+
   // All of `bytes`, behind what was written before.
   absl::Status Write(std::span<const std::byte> bytes);
 
@@ -36,10 +40,12 @@ class OutputFile {
   OutputFile(std::string path, std::string temporary_path, UniqueFd fd);
 
   static absl::StatusOr<OutputFile> CreateBeside(const std::string& path);
+  absl::Status AwaitRoom() const;
 
   std::string path_;
   std::string temporary_path_;  // Empty when there is none (any more).
   UniqueFd fd_;
+  const StopSignals* stop_ = nullptr;
 };
 
 }  // namespace vfio_user

@@ -1,5 +1,6 @@
 // vfio-user serve: the reference server's devices, each at a socket.
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -52,6 +53,15 @@ absl::Status WaitForTheEnd(const StopSignals& signals, const Arguments& argument
   return absl::OkStatus();
 }
 
+// Clients send descriptors for every mapping that has a file; the usual soft limit of 1,024 is
+// there for programs that use select(), which this one does not.
+void RaiseDescriptorLimit() {
+  struct rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 const DeviceEntry* Find(std::string_view name) {
   for (const DeviceEntry& entry : KnownDevices()) {
     if (entry.name == name) return &entry;
@@ -85,6 +95,7 @@ absl::Status Serve(const Arguments& arguments) {
   if (arguments.list) return List();
   VFIO_USER_ASSIGN_OR_RETURN(const DeviceEntry* const entry, CheckArguments(arguments));
   VFIO_USER_ASSIGN_OR_RETURN(const StopSignals signals, StopSignals::Block());
+  RaiseDescriptorLimit();
   ServerOptions options;
   if (arguments.verbose) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <iterator>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,6 +24,14 @@ absl::StatusOr<StopSignals> StopSignals::Block() {
   UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return ErrnoStatus(errno, "signalfd");
   return StopSignals(std::move(fd));
+}
+
+absl::Status StopSignals::Await(FdView fd, short events) const {
+  pollfd poll_fds[] = {{fd.get(), events, 0}, {fd_.get(), POLLIN, 0}};
+  while (::poll(poll_fds, std::size(poll_fds), -1) < 0) {
+    if (errno != EINTR) return ErrnoStatus(errno, "poll");
+  }
+  return Check();
 }
 
 absl::Status StopSignals::Check() const {

@@ -16,6 +16,10 @@ class StopSignals {
  public:
   static absl::StatusOr<StopSignals> Block();
 
+  // Waits until `fd` has one of `events`, as poll() names them. Cancelled when a signal comes
+  // first.
+  absl::Status Await(FdView fd, short events) const;
+
   // Readable when a signal has come; it stays so. Borrowed.
   FdView fd() const { return fd_; }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/wire/header.h"
 #include "server/device_commands.h"
 #include "server/dma_commands.h"
@@ -25,11 +27,13 @@ constexpr std::array kCommands = {
     CommandEntry{Command::kRegionWrite, HandleRegionWrite},
     CommandEntry{Command::kDmaMap, HandleDmaMap, FdRule::kTake},
     CommandEntry{Command::kDmaUnmap, HandleDmaUnmap, FdRule::kDiscard},  // SPDK sends one.
-    CommandEntry{Command::kDeviceSetIrqs, HandleDeviceSetIrqs, FdRule::kTake},
+    CommandEntry{Command::kDeviceSetIrqs, HandleDeviceSetIrqs, FdRule::kTake, AfterRefusal::kGoOn,
+                 AnsweredBy::kWorker},
     CommandEntry{Command::kDeviceGetInfo, HandleDeviceGetInfo},
     CommandEntry{Command::kDeviceGetRegionInfo, HandleDeviceGetRegionInfo},
     CommandEntry{Command::kDeviceGetIrqInfo, HandleDeviceGetIrqInfo},
-    CommandEntry{Command::kDeviceReset, HandleDeviceReset},
+    CommandEntry{Command::kDeviceReset, HandleDeviceReset, FdRule::kRefuse, AfterRefusal::kGoOn,
+                 AnsweredBy::kWorker},
     CommandEntry{Command::kVersion, HandleSecondVersion, FdRule::kRefuse, AfterRefusal::kClose},
 };
 
@@ -41,6 +45,10 @@ absl::Status Handle(ClientContext& client, const CommandEntry* entry, IncomingCo
   if (entry->fds == FdRule::kRefuse && !command.fds.empty()) {
     return absl::InvalidArgumentError(fmt::format("{}: {} descriptors, want none",
                                                   CommandName(entry->command), command.fds.size()));
+  }
+  if (entry->answered_by == AnsweredBy::kWorker && client.slot.work().full()) {
+    return ErrnoStatus(EBUSY, fmt::format("{}: {} commands wait for the device already",
+                                          CommandName(entry->command), WorkQueue::kMostQueued));
   }
   if (entry->fds == FdRule::kDiscard) command.fds.clear();
   return entry->handler(client, command);

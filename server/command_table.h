@@ -20,11 +20,16 @@ enum class FdRule {
 // What becomes of the connection when the command is refused.
 enum class AfterRefusal { kGoOn, kClose };
 
+// Whose work the answer waits for. The worker's queue is bounded: a client that sends more commands
+// for it than any that waits for replies is refused with EBUSY.
+enum class AnsweredBy { kProtocolThread, kWorker };
+
 struct CommandEntry {
   Command command{};
   CommandHandler handler = nullptr;
   FdRule fds = FdRule::kRefuse;
   AfterRefusal after_refusal = AfterRefusal::kGoOn;
+  AnsweredBy answered_by = AnsweredBy::kProtocolThread;
 };
 
 std::span<const CommandEntry> CommandTable();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,8 +11,11 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {
 namespace {
@@ -23,6 +27,20 @@ bool IsSameOpenFile(FdView one, FdView other) {
   const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, one.get(), other.get());
   if (order >= 0) return order == 0;
   return ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
+}
+
+// Kept for sockets, eventfds and whatever else this process opens.
+constexpr rlim_t kReservedFds = 64;
+
+// Descriptors are the lowest that are free, so that the number tells how many there are.
+absl::Status CheckRoomFor(FdView fd) {
+  struct rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return ErrnoStatus(errno, "getrlimit");
+  const rlim_t reserved = std::min(kReservedFds, limit.rlim_cur / 4);
+  if (static_cast<rlim_t>(fd.get()) < limit.rlim_cur - reserved) return absl::OkStatus();
+  return ErrnoStatus(ENOSPC, fmt::format("DMA_MAP: this process may have {} descriptors, of which "
+                                         "the last {} are not for clients' files",
+                                         limit.rlim_cur, reserved));
 }
 
 }  // namespace
@@ -40,6 +58,7 @@ absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
     File file = candidate.lock();
     if (file != nullptr && IsSameOpenFile(*file, fd)) return file;
   }
+  VFIO_USER_RETURN_IF_ERROR(CheckRoomFor(fd));
   auto file = std::make_shared<const UniqueFd>(std::move(fd));
   candidates.push_back(file);
   return file;

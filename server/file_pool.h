@@ -25,7 +25,8 @@ class FilePool {
 
   // Takes `fd`, and returns a descriptor for the same open file: `fd`, or an older one in use, and
   // then `fd` is closed. "Same" is the kernel's word (kcmp). Where that call is refused, it is the
-  // same file opened with the same flags.
+  // same file opened with the same flags. ResourceExhausted (ENOSPC) when few descriptors are left
+  // to this process: one client's files must not keep others from being accepted.
   absl::StatusOr<File> Acquire(UniqueFd fd);
 
  private:

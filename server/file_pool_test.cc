@@ -12,11 +12,15 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "tests/testing/fd_count.h"
+#include "tests/testing/fd_limit.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
 
@@ -91,6 +95,28 @@ TEST(FilePoolTest, ForgetsNoFileInUse) {
   for (int i = 0; i < 100; ++i) ASSERT_THAT(pool.Acquire(Memfd("passing")), IsOk());
 
   EXPECT_EQ(pool.Acquire(Duplicate(kept)).value(), file);
+}
+
+TEST(FilePoolTest, LeavesTheProcessSomeDescriptors) {
+  FilePool pool;
+  std::vector<FilePool::File> files;
+  absl::Status status;
+  int others = 0;
+  {
+    const ScopedFdLimit limit(100);
+    while (status.ok()) {
+      auto file = pool.Acquire(Memfd("abc"));
+      status = file.status();
+      if (file.ok()) files.push_back(*std::move(file));
+    }
+    std::vector<UniqueFd> rest;
+    while (rest.size() < 10 && (rest.push_back(Duplicate(*files.front())), rest.back().valid())) {
+      ++others;
+    }
+  }
+
+  EXPECT_EQ(ErrnoOf(status), ENOSPC);
+  EXPECT_EQ(others, 10);
 }
 
 TEST(FilePoolTest, RejectsWhatIsNoDescriptor) {

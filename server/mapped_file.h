@@ -28,7 +28,9 @@ class MappedFile {
  public:
   // Maps `range` of `file` for `access`. InvalidArgument (EINVAL) for a range beyond a regular
   // file's end, else what mmap() says: ENODEV for what cannot be mapped (/proc/<pid>/mem), EACCES
-  // for a descriptor that was opened for less than `access`, ENOMEM.
+  // for a descriptor that was opened for less than `access`, ENOMEM. ResourceExhausted (ENOSPC)
+  // when this process has half of the mappings that the kernel allows it: the rest is its own, for
+  // threads and allocations, which would otherwise fail for every client.
   static absl::StatusOr<MappedFile> Map(FdView file, FileRange range, DmaMapFlags access);
 
   MappedFile(MappedFile&& other) noexcept : view_(std::exchange(other.view_, {})) {}

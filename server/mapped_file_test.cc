@@ -150,5 +150,23 @@ TEST(MappedFileTest, MapsHugePages) {
   EXPECT_EQ(ErrnoOf(MappedFile::Map(file, {1, kHugePage}, kBoth).status()), EINVAL);
 }
 
+TEST(MappedFileTest, LeavesTheProcessHalfOfItsMappings) {
+  const UniqueFd file = Memfd(std::string(4096, 'x'));
+  std::vector<MappedFile> maps;
+  absl::Status status;
+  while (status.ok()) {
+    absl::StatusOr<MappedFile> map = MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead);
+    status = map.status();
+    if (map.ok()) maps.push_back(*std::move(map));
+    ASSERT_LT(maps.size(), 1u << 24);
+  }
+  EXPECT_EQ(ErrnoOf(status), ENOSPC);
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+
+  maps.clear();
+
+  EXPECT_THAT(MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead), IsOk());
+}
+
 }  // namespace
 }  // namespace vfio_user

@@ -1,4 +1,6 @@
 // Commands and DMA at the same time, over one socket and over two.
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -18,10 +20,12 @@
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/header.h"
 #include "proto_defs/wire/iova.h"
+#include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/wire_writer.h"
 #include "server/probe_device.h"
 #include "server/raw_client.h"
 #include "server/server_fixture.h"
+#include "server/work_queue.h"
 #include "tests/testing/scripted_peer.h"
 #include "tests/testing/status_matchers.h"
 
@@ -243,6 +247,32 @@ TEST_P(ServerDmaTest, AResetDoesNotLetGoOnWhatALaterOneCancels) {
   }
   EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
   EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
+}
+
+TEST_P(ServerDmaTest, RefusesCommandsThatPileUpBehindATransfer) {
+  Connect(GetParam());
+  const auto read = StartTransfer();
+  ASSERT_THAT(read, IsOk());
+  const std::vector<uint8_t> trigger = Serialize(SetIrqsRequest{.data = IrqData::kNone,
+                                                                .action = IrqAction::kTrigger,
+                                                                .index = IrqIndex::kMsix,
+                                                                .start = 0,
+                                                                .count = 1});
+
+  // The worker is in the transfer, so that all of these wait for it.
+  for (size_t i = 0; i <= WorkQueue::kMostQueued; ++i) {
+    ASSERT_THAT(client_->Send(Command::kDeviceSetIrqs, trigger), IsOk());
+  }
+
+  const auto refused = client_->peer().Receive();
+  ASSERT_THAT(refused, IsOk());
+  EXPECT_EQ(refused->header.error, static_cast<uint32_t>(EBUSY));
+  ASSERT_THAT(AnswerRead(read->header), IsOk());
+  for (size_t i = 0; i < WorkQueue::kMostQueued; ++i) {
+    const auto reply = client_->peer().Receive();
+    ASSERT_THAT(reply, IsOk());
+    EXPECT_EQ(reply->header.error, 0u);
+  }
 }
 
 TEST_P(ServerDmaTest, EndsTheTransferOfAClientThatLeaves) {

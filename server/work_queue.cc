@@ -12,6 +12,11 @@ void WorkQueue::Post(Work work) {
   if (!holding_) changed_.NotifyOne();
 }
 
+bool WorkQueue::full() {
+  MutexLock lock(mu_);
+  return queue_.size() >= kMostQueued;
+}
+
 void WorkQueue::Run() {
   MutexLock lock(mu_);
   while (true) {

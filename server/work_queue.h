@@ -16,6 +16,9 @@ class WorkQueue {
  public:
   using Work = std::function<void()>;
 
+  // Of clients' requests. A client that waits for its replies has a handful under way.
+  static constexpr size_t kMostQueued = 1024;
+
   // While one lives, work that is posted is queued but does not begin. One at a time.
   class Hold {
    public:
@@ -30,6 +33,10 @@ class WorkQueue {
 
   // Queues `work` behind what was posted before. After Close it is dropped.
   void Post(Work work);
+
+  // Whether so much is queued that clients may not add to it: they can send requests faster than
+  // a device that waits for them runs what those ask for.
+  bool full();
 
   // Runs what is posted, until Close. By one thread.
   void Run();

@@ -48,12 +48,6 @@ absl::Status CheckFile(const FileMemory& memory) {
     return absl::InvalidArgumentError(
         fmt::format("descriptor {} is not open for reading and writing", memory.fd));
   }
-  if ((flags & O_APPEND) != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("descriptor {} appends (O_APPEND), and does not write where it is told; open "
-                    "the file without it",
-                    memory.fd));
-  }
   struct stat file = {};
   if (::fstat(memory.fd, &file) != 0) return ErrnoStatus(errno, "fstat");
   const auto file_bytes = static_cast<uint64_t>(file.st_size);
@@ -166,6 +160,12 @@ absl::StatusOr<DmaMapper::Rung> DmaMapper::MmapRung(const Lent& lent) const {
 absl::StatusOr<DmaMapper::Rung> DmaMapper::FileIoRung(const Lent& lent) {
   Rung rung = {.path = DmaPath::kFileIo, .mode = DmaMapFlag::kFileIo};
   if (lent.file != nullptr) {
+    if ((::fcntl(lent.file->fd, F_GETFL) & O_APPEND) != 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("descriptor {} appends (O_APPEND), and does not write where it is told; open "
+                      "the file without it, or use another path",
+                      lent.file->fd));
+    }
     // The file and no more of this process: no question of trust.
     rung.fd = FdView(lent.file->fd);
     rung.file_offset = lent.file->offset;
@@ -188,12 +188,14 @@ absl::StatusOr<DmaPath> DmaMapper::Climb(const Ladder& ladder, Iova iova, const 
       return rung.path;
     }
     VFIO_USER_RETURN_IF_ERROR(session_->status());
+    // A server may be out of what a path needs, and have room for messages.
+    if (ErrnoOf(refusal) == ENOSPC) continue;
     if (!MayMeanThePath(refusal)) return refusal;
     if (rung.path == DmaPath::kFileIo) file_io_refused = true;
   }
   // Without a descriptor there is nothing about the path that could be unknown.
   const bool insisted = ladder.size() == 1 && ladder.front().path != DmaPath::kMessage;
-  return insisted ? PathRefused(refusal) : refusal;
+  return insisted && MayMeanThePath(refusal) ? PathRefused(refusal) : refusal;
 }
 
 absl::Status DmaMapper::Ask(const Rung& rung, Iova iova, const DmaMemory& memory) {

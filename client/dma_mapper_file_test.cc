@@ -142,8 +142,24 @@ TEST_F(DmaMapperFileTest, RejectsFilesThatCannotHoldTheMemory) {
                                   O_RDWR | O_APPEND | O_CLOEXEC));
   ASSERT_TRUE(appending.valid());
   page.fd = appending.get();
-  EXPECT_THAT(mapper_->MapFile(page, {}),
+  EXPECT_THAT(mapper_->MapFile(page, {.path = DmaPath::kFileIo}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("O_APPEND")));
+}
+
+TEST_F(DmaMapperFileTest, TakesMessagesWhereTheServerIsOutOfRoomForFilesAndAsksAgainLater) {
+  // For mmap, file I/O and messages; then for file I/O; then the two are unmapped.
+  ServedRequests served = AnswerAll(*server_, {ENOSPC, ENOSPC, 0, 0, 0, 0});
+  std::vector<std::byte> other(10);
+  {
+    const auto page = mapper_->MapFile(Page(), {});
+    ASSERT_THAT(page, IsOk());
+    EXPECT_EQ(page->path(), DmaPath::kMessage);
+
+    const auto buffer = mapper_->Map(std::span(other), {});
+    ASSERT_THAT(buffer, IsOk());
+    EXPECT_EQ(buffer->path(), DmaPath::kFileIo);
+  }
+  EXPECT_THAT(served.get(), IsOk());
 }
 
 }  // namespace

@@ -332,7 +332,7 @@ TEST_F(DmaMapperTest, MemoryIsServedUntilTheServerHasLetGoAndNotAfter) {
 }
 
 TEST_F(DmaMapperTest, ARefusedMappingLeavesNothingBehind) {
-  ServedRequests served = AnswerAll(*server_, {ENOSPC});
+  ServedRequests served = AnswerAll(*server_, {ENOSPC, ENOSPC});
 
   EXPECT_THAT(mapper_->Map(Buffer(), {.iova = Iova{0x1000}}),
               StatusIs(absl::StatusCode::kResourceExhausted));

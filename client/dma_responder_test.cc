@@ -27,6 +27,7 @@
 #include "proto_defs/wire/header.h"
 #include "proto_defs/wire/hex_bytes.h"
 #include "proto_defs/wire/iova.h"
+#include "tests/testing/far_memory.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/scripted_peer.h"
@@ -267,14 +268,12 @@ TEST_F(DmaResponderTest, AWriteThatWantsNoReplyGetsNone) {
 
 TEST_F(DmaResponderTest, MemoryThatWasFreedIsEfaultAndNoSignal) {
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  void* const freed =
-      ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(freed, MAP_FAILED);
+  const std::span<std::byte> freed = MapFarMemory(page);
+  ASSERT_FALSE(freed.empty());
   ASSERT_THAT(
-      table_.Insert(Iova{0x5000},
-                    {.data = static_cast<std::byte*>(freed), .size = page, .access = kReadWrite}),
+      table_.Insert(Iova{0x5000}, {.data = freed.data(), .size = page, .access = kReadWrite}),
       IsOk());
-  ASSERT_EQ(::munmap(freed, page), 0);
+  ASSERT_EQ(::munmap(freed.data(), page), 0);
 
   EXPECT_EQ(ErrnoFor(Command::kDmaRead, Hex("00 50 00 00 00 00 00 00  01 00 00 00 00 00 00 00")),
             static_cast<uint32_t>(EFAULT));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
@@ -22,11 +23,13 @@ absl::Status CheckMayLendMemory(const PeerCredentials& server, uid_t own_uid,
   if (std::ranges::find(trusted_uids, server.uid) != trusted_uids.end()) return absl::OkStatus();
   if (server.uid == 0) return absl::OkStatus();
   if (server.uid == own_uid && own_uid != kOverflowUid) return absl::OkStatus();
+  const std::string_view why = server.uid == own_uid
+                                   ? "which stands for every user that has no name here"
+                                   : "which is neither this process's user nor root";
   return absl::PermissionDeniedError(fmt::format(
-      "file I/O would lend all memory of this process to a server of user {}, which is neither "
-      "this process's user ({}) nor root: name it in ClientOptions::trusted_uids, or use "
-      "DmaPath::kMessage",
-      server.uid, own_uid));
+      "file I/O would lend all memory of this process to a server of user {}, {} (this process's "
+      "is {}): name it in ClientOptions::trusted_uids, or use DmaPath::kMessage",
+      server.uid, why, own_uid));
 }
 
 absl::Status CheckMayLendMemory(const Socket& socket, std::span<const uid_t> trusted_uids) {

@@ -46,8 +46,9 @@ struct SessionOptions {
 // together.
 //
 // Who reads the main socket: the thread that waits for a reply. When none does, with a twin, nobody
-// needs to: the server's commands come on the twin, which the background thread reads, or Poll().
-// Without one they come on the main socket, which the background thread, or Poll(), then reads.
+// needs to: the server's commands come on the twin, which the background thread reads, or else
+// Poll() and whoever waits. Without one they come on the main socket, which the background thread,
+// or Poll(), then reads.
 //
 // Without a twin, one request at a time is under way: libvfio-user, when it waits for the answer to
 // a DMA message of its own, takes a request that comes first for that answer, and is lost.

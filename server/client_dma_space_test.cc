@@ -23,6 +23,7 @@
 #include "proto_defs/wire/iova.h"
 #include "server/client_dma_space_fixture.h"
 #include "server/dma_space.h"
+#include "tests/testing/far_memory.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
@@ -213,11 +214,10 @@ TEST_F(ClientDmaSpaceTest, DoesNotSendMessagesWhereDirectAccessWasAskedFor) {
 
 TEST_F(ClientDmaSpaceTest, IsAbortedByFreedMemory) {
   constexpr size_t kBytes = 4096;
-  void* const page =
-      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(page, MAP_FAILED);
-  ASSERT_THAT(MapFileIo(0x1000, {static_cast<char*>(page), kBytes}), IsOk());
-  ASSERT_EQ(::munmap(page, kBytes), 0);
+  const std::span<std::byte> page = MapFarMemory(kBytes);
+  ASSERT_FALSE(page.empty());
+  ASSERT_THAT(MapFileIo(0x1000, {reinterpret_cast<char*>(page.data()), kBytes}), IsOk());
+  ASSERT_EQ(::munmap(page.data(), kBytes), 0);
   std::array<std::byte, 8> buffer;
 
   const absl::Status status = space_.Read(Iova{0x1010}, buffer);

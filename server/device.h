@@ -1,4 +1,5 @@
-// What a device is, for those who write one.
+// What a device is, for those who write one. server/server.h serves it, server/devices has
+// examples.
 #ifndef SERVER_DEVICE_H_
 #define SERVER_DEVICE_H_
 
@@ -29,7 +30,7 @@ struct PciIdentity {
 
 struct BarDescription {
   RegionIndex index{};  // kBar0 to kBar5, or kRom.
-  uint64_t size = 0;    // In bytes; a power of two.
+  uint64_t size = 0;    // In bytes; a power of two from 16 on. 32-bit memory.
   RegionFlags flags = RegionFlags(RegionFlag::kRead) | RegionFlag::kWrite;
 };
 
@@ -39,7 +40,8 @@ struct IrqDescription {
   IrqInfoFlags flags = IrqInfoFlag::kEventfd;
 };
 
-// Where a device keeps its MSI-X table and pending bits; both are 8-byte aligned.
+// Where a device keeps its MSI-X table and pending bits; both are 8-byte aligned. To the server
+// they are bytes of a BAR: the vectors are bound, and masked, by SET_IRQS.
 struct MsixDescription {
   RegionIndex bar{};
   uint32_t table_offset = 0;
@@ -86,9 +88,9 @@ class Device {
   // Called once, before anything else. `host` is borrowed.
   virtual void Attach(DeviceHost& host) = 0;
 
-  // An access within a BAR and allowed by its flags; the server has checked both, and runs config
-  // space itself. The errno of an error is what the client gets (see ErrnoStatus); a plain
-  // absl::InvalidArgumentError is EINVAL.
+  // An access within a BAR and allowed by its flags, of any length from 1 byte on; the server has
+  // checked both, and runs config space itself. The errno of an error is what the client gets
+  // (ErrnoStatus of proto_defs/base/errno_status.h); a plain absl::InvalidArgumentError is EINVAL.
   virtual absl::Status ReadRegion(RegionIndex index, uint64_t offset,
                                   std::span<std::byte> data) = 0;
   virtual absl::Status WriteRegion(RegionIndex index, uint64_t offset,

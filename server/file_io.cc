@@ -49,7 +49,8 @@ absl::Status CheckIsMemoryIfProcfs(FdView file) {
   std::array<char, PATH_MAX> name;
   const ssize_t length =
       ::readlink(fmt::format("/proc/self/fd/{}", file.get()).c_str(), name.data(), name.size());
-  const std::string_view path(name.data(), length > 0 ? static_cast<size_t>(length) : 0);
+  if (length < 0) return ErrnoStatus(errno, "DMA_MAP: what the descriptor is of, in /proc/self/fd");
+  const std::string_view path(name.data(), static_cast<size_t>(length));
   if (path.ends_with("/mem")) return absl::OkStatus();
   return ErrnoStatus(EINVAL, fmt::format("DMA_MAP: descriptor is of {}, want a process's mem or a "
                                          "file outside procfs",

@@ -16,7 +16,7 @@ class WorkQueue {
  public:
   using Work = std::function<void()>;
 
-  // Of clients' requests. A client that waits for its replies has a handful under way.
+  // A client that waits for its replies has a handful under way, and a device posts a few more.
   static constexpr size_t kMostQueued = 1024;
 
   // While one lives, work that is posted is queued but does not begin. One at a time.

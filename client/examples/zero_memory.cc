@@ -34,7 +34,10 @@ absl::Status Zero(const std::string& socket, std::span<std::byte> buffer) {
   if (status.ok()) status = bar0->Write<uint64_t>(0x10, vfio_user::ToU64(lent_ring->iova()));
   if (status.ok()) status = bar0->Write<uint32_t>(0x18, 2);  // The ring's length.
   if (status.ok()) status = bar0->Write<uint32_t>(0x1c, 1);  // Go.
-  return status.ok() ? interrupt->Wait(absl::Seconds(5)).status() : status;
+  if (status.ok()) status = interrupt->Wait(absl::Seconds(5)).status();
+  // The device has written to the ring: 1 is done, 2 is failed.
+  if (status.ok() && static_cast<uint32_t>(ring[4]) != 1) return absl::AbortedError("it failed");
+  return status;
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ constexpr size_t kMaxLateReplies = 1024;
 // says so. Rare enough to cost nothing, soon enough for a device that is being reset.
 constexpr absl::Duration kCancelLatency = absl::Milliseconds(20);
 
-Deadline Earlier(Deadline a, Deadline b) { return a.time_point() < b.time_point() ? a : b; }
+// How long a call waits for its own socket alone while another thread is serving the companion.
+constexpr absl::Duration kCompanionBusy = absl::Milliseconds(1);
 
 }  // namespace
 
@@ -49,7 +50,10 @@ absl::Status Channel::Start(Command command, const MessageContent& content, Pend
   // By then the id may be another call's.
   const auto found = pending_.find(header.msg_id);
   if (found != pending_.end() && found->second == &call) pending_.erase(found);
-  return sent;
+  if (!absl::IsDeadlineExceeded(sent)) return sent;
+  // Not a missed deadline: those say that the peer may have acted.
+  return absl::ResourceExhaustedError(
+      fmt::format("{}: not sent, the peer does not read", CommandName(command)));
 }
 
 absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
@@ -131,13 +135,19 @@ absl::Status Channel::ServeWhenIdle() {
 }
 
 absl::Status Channel::Poll() {
+  absl::StatusOr<ReadResult> result = ReadResult::kMessage;
+  while (result.ok() && *result == ReadResult::kMessage) result = PollOne();
+  return result.status();
+}
+
+absl::StatusOr<Channel::ReadResult> Channel::PollOne() {
   MutexLock lock(mu_);
-  while (broken_.ok() && !reading_) {
-    const auto result = ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
-    if (result.ok() && *result == ReadResult::kNothing) break;
-  }
+  if (!broken_.ok()) return broken_;
+  if (reading_) return ReadResult::kNothing;
+  const absl::StatusOr<ReadResult> result = ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
   HandOverReading();
-  return broken_;
+  if (!broken_.ok()) return broken_;
+  return result;
 }
 
 void Channel::Close(const absl::Status& reason) {
@@ -160,20 +170,26 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Deadline deadline) 
   return result;
 }
 
-absl::Status Channel::ServeCompanion(Deadline deadline) {
-  while (true) {
-    VFIO_USER_ASSIGN_OR_RETURN(const bool here,
-                               Socket::WaitReadable(socket(), companion_->socket(), deadline));
-    if (here) return absl::OkStatus();
-    VFIO_USER_RETURN_IF_ERROR(companion_->Poll());
-  }
+absl::StatusOr<Channel::ReadResult> Channel::ServeCompanion(Deadline deadline) {
+  do {
+    const absl::StatusOr<bool> here =
+        Socket::WaitReadable(socket(), companion_->socket(), deadline);
+    if (absl::IsDeadlineExceeded(here.status())) return ReadResult::kNothing;
+    VFIO_USER_RETURN_IF_ERROR(here.status());
+    if (*here) return ReadResult::kMessage;
+    VFIO_USER_ASSIGN_OR_RETURN(const ReadResult served, companion_->PollOne());
+    if (served == ReadResult::kMessage) continue;
+    // Another thread reads there, and poll() would go on saying that there is something.
+    const Deadline again = Earlier(deadline, Deadline::In(kCompanionBusy));
+    if (socket().WaitReadable(again).ok()) return ReadResult::kMessage;
+  } while (!deadline.passed());
+  return ReadResult::kNothing;
 }
 
 absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
   if (companion_ != nullptr) {
-    const absl::Status served = ServeCompanion(deadline);
-    if (absl::IsDeadlineExceeded(served)) return ReadResult::kNothing;
-    VFIO_USER_RETURN_IF_ERROR(served);
+    VFIO_USER_ASSIGN_OR_RETURN(const ReadResult here, ServeCompanion(deadline));
+    if (here == ReadResult::kNothing) return here;
   }
   auto incoming = stream_.ReceiveHeader(deadline);
   if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
@@ -323,7 +339,7 @@ absl::Status Channel::Send(const OutgoingMessage& message) {
   const absl::Status sent = SendUnlessLate(message, Deadline::Never());
   if (!absl::IsDeadlineExceeded(sent)) return sent;
   MutexLock lock(mu_);
-  Break(sent);
+  Break(absl::UnavailableError("the peer does not read its replies"));
   return broken_;
 }
 

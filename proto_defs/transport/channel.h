@@ -103,10 +103,10 @@ class Channel {
   Channel& operator=(const Channel&) = delete;
 
   // Sends a command. On error nothing is pending. The channel lives on after InvalidArgument, when
-  // `content` cannot be sent, and DeadlineExceeded, when the peer left no room for it. Whoever
-  // starts many has to see that the replies are read: a peer that cannot send them reads no more
-  // requests (seen after 487 small ones, with the kernel's usual buffers), and the channel then
-  // breaks after the stream's stall timeout.
+  // `content` cannot be sent, and ResourceExhausted, when the peer left no room for its first byte
+  // until `deadline`, or for the stall timeout. Whoever starts many has to see that the replies are
+  // read: a peer that cannot send them reads no more requests (seen after 487 small ones, with the
+  // kernel's usual buffers).
   absl::Status Start(Command command, const MessageContent& content, PendingCall& call,
                      Deadline deadline);
 
@@ -155,8 +155,11 @@ class Channel {
  private:
   enum class ReadResult { kMessage, kNothing };
 
-  // Serves the companion until there is something to read here. Only with the reading role.
-  absl::Status ServeCompanion(Deadline deadline);
+  // Serves the companion until there is something to read here (kMessage) or the deadline has
+  // passed. Only with the reading role.
+  absl::StatusOr<ReadResult> ServeCompanion(Deadline deadline);
+  // Handles one message that has arrived; kNothing also when another thread is reading.
+  absl::StatusOr<ReadResult> PollOne() ABSL_LOCKS_EXCLUDED(mu_);
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
   // Tells the sender of a message that cannot be, before the channel breaks because of it.

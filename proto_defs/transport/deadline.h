@@ -36,6 +36,10 @@ class Deadline {
   TimePoint at_;
 };
 
+inline Deadline Earlier(Deadline one, Deadline other) {
+  return one.time_point() < other.time_point() ? one : other;
+}
+
 }  // namespace vfio_user
 
 #endif  // PROTO_DEFS_TRANSPORT_DEADLINE_H_

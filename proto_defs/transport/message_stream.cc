@@ -53,7 +53,7 @@ absl::Status MessageStream::Send(const OutgoingMessage& message, Deadline begin_
     if (!piece.empty()) parts.push_back(PartOf(piece));
   }
   return socket_.Send(std::span(parts.data(), parts.size()), message.fds,
-                      begin_by.never() ? Deadline::In(options_.stall_timeout) : begin_by,
+                      Earlier(begin_by, Deadline::In(options_.stall_timeout)),
                       options_.stall_timeout);
 }
 

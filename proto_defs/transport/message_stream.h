@@ -52,8 +52,8 @@ class MessageStream {
       : socket_(std::move(socket)), options_(options) {}
 
   // Nothing was sent after InvalidArgument, for a message that is too long for its header to say,
-  // nor after DeadlineExceeded, when there was no room for its first byte by `begin_by` (or within
-  // the stall timeout, if that is never). After any other error the connection is of no more use.
+  // nor after DeadlineExceeded, when there was no room for its first byte by `begin_by` or within
+  // the stall timeout. After any other error the connection is of no more use.
   absl::Status Send(const OutgoingMessage& message, Deadline begin_by = Deadline::Never());
 
   struct Incoming {

@@ -22,6 +22,7 @@
 #include "gtest/gtest.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/iova.h"
+#include "tests/testing/far_memory.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/status_matchers.h"
 #include "tools/vfio_user/arguments.h"
@@ -192,12 +193,11 @@ TEST_P(DmaMallocTest, DeviceReadsReadOnlyMemoryAndMayNotWriteIt) {
 
 TEST_P(DmaMallocTest, MemoryThatWasFreedFailsTheTransferAndNothingElse) {
   constexpr size_t kBytes = 64 << 10;
-  void* const address =
-      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(address, MAP_FAILED);
-  const absl::StatusOr<DmaMapping> mapping = Map({static_cast<std::byte*>(address), kBytes});
+  const std::span<std::byte> freed = MapFarMemory(kBytes);
+  ASSERT_FALSE(freed.empty());
+  const absl::StatusOr<DmaMapping> mapping = Map(freed);
   ASSERT_THAT(mapping, IsOk());
-  ASSERT_EQ(::munmap(address, kBytes), 0);
+  ASSERT_EQ(::munmap(freed.data(), kBytes), 0);
 
   EXPECT_FALSE(driver_->Run(DmaCopyOperation::Crc32(mapping->iova(), kBytes)).ok());
   EXPECT_FALSE(driver_->Run(DmaCopyOperation::Fill(0, mapping->iova(), kBytes)).ok());

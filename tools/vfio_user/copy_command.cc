@@ -56,7 +56,8 @@ absl::Status CheckNotTheSame(const InputFile& input, const std::string& out) {
 
 // A connection that broke on the way, with whose it was and what remains to be done.
 absl::Status ExplainLoss(const absl::Status& status, const std::string& socket_path) {
-  if (status.code() != absl::StatusCode::kUnavailable) return status;
+  // A server may also stop within a message.
+  if (!absl::IsUnavailable(status) && !absl::IsDataLoss(status)) return status;
   return absl::UnavailableError(fmt::format("{}: lost the server: {}; start it and the copy again",
                                             socket_path, std::string(status.message())));
 }

@@ -51,7 +51,8 @@ OutputFile::OutputFile(std::string path, std::string temporary_path, UniqueFd fd
 OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_path_(std::exchange(other.temporary_path_, std::string())),
-      fd_(std::move(other.fd_)) {}
+      fd_(std::move(other.fd_)),
+      stop_(other.stop_) {}
 
 OutputFile::~OutputFile() {
   if (!temporary_path_.empty()) ::unlink(temporary_path_.c_str());

@@ -56,8 +56,8 @@ std::string NameOf(const Region& region, uint64_t offset, uint64_t width) {
 // A refusal with what to try: devices take some widths and offsets and not others.
 absl::Status Explained(const absl::Status& status, std::string_view what) {
   if (status.code() != absl::StatusCode::kInvalidArgument) return Annotate(status, what);
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {}; try another --width or OFFSET", what, std::string(status.message())));
+  return absl::InvalidArgumentError(fmt::format("{}: {}; try another --width, OFFSET or VALUE",
+                                                what, std::string(status.message())));
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ Action AddServe(CLI::App& app) {
   app.add_option("DEVICE", arguments->device, "which device; --list names them")->type_name("NAME");
   app.add_option("--socket", arguments->socket_paths, "where to listen; may be repeated")
       ->type_name("PATH")
+      ->allow_extra_args(false)
       ->check(CheckSocketPath);
   app.add_flag("--list", arguments->list, "print the devices there are, a line each, and end");
   app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused and who is lost");

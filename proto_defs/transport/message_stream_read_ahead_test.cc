@@ -61,14 +61,14 @@ TEST_F(MessageStreamReadingAheadTest, TakesAllThatIsThereAtOnce) {
 }
 
 TEST_F(MessageStreamReadingAheadTest, GivesDescriptorsToTheMessageTheyCameWith) {
-  for (const size_t with_fd : {0, 1, 2}) {
+  for (const size_t with_fd : {0u, 1u, 2u}) {
     const UniqueFd file = Memfd("abc");
     const std::vector<FdView> fds = {file};
-    for (const size_t i : {0, 1, 2}) {
+    for (const size_t i : {0u, 1u, 2u}) {
       ASSERT_THAT(peer_.SendBytes(kMessage, i == with_fd ? fds : std::vector<FdView>()), IsOk());
     }
 
-    for (const size_t i : {0, 1, 2}) {
+    for (const size_t i : {0u, 1u, 2u}) {
       const auto incoming = stream_.ReceiveHeader(AtOnce());
       ASSERT_THAT(incoming, IsOk());
       EXPECT_THAT(incoming->fds, SizeIs(i == with_fd ? 1 : 0)) << i << " of " << with_fd;

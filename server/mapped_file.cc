@@ -7,13 +7,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
@@ -41,26 +38,6 @@ FileSystem FileSystemOf(FdView file) {
   out.has_sizes = about.f_type != PROC_SUPER_MAGIC;
   return out;
 }
-
-// What the kernel lets a process map at once, of which all MappedFiles together may have half.
-size_t KernelMappingLimit() {
-  constexpr size_t kUsual = 65'530;
-  size_t limit = 0;
-  return (std::ifstream("/proc/sys/vm/max_map_count") >> limit) ? limit : kUsual;
-}
-
-std::atomic<size_t> mapped_files = 0;
-
-absl::Status TakeMapping() {
-  static const size_t most = KernelMappingLimit() / 2;
-  if (mapped_files.fetch_add(1, std::memory_order_relaxed) < most) return absl::OkStatus();
-  mapped_files.fetch_sub(1, std::memory_order_relaxed);
-  return ErrnoStatus(ENOSPC, fmt::format("DMA_MAP: {} files are mapped, the most that this process "
-                                         "maps (half of vm.max_map_count)",
-                                         most));
-}
-
-void GiveMappingBack() { mapped_files.fetch_sub(1, std::memory_order_relaxed); }
 
 int ProtectionFor(DmaMapFlags access) {
   return (access.Has(DmaMapFlag::kRead) ? PROT_READ : 0) |
@@ -96,7 +73,8 @@ absl::Status GuardedResult(const absl::Status& copied, uint64_t offset) {
 
 }  // namespace
 
-absl::StatusOr<MappedFile> MappedFile::Map(FdView file, FileRange range, DmaMapFlags access) {
+absl::StatusOr<MappedFile> MappedFile::Map(FdView file, FileRange range, DmaMapFlags access,
+                                           MappingBudget& budget) {
   if (range.offset > INT64_MAX || range.size > INT64_MAX - range.offset) {
     return ErrnoStatus(EINVAL, fmt::format("DMA_MAP: offset {:#x} and size {:#x} go beyond what a "
                                            "file can have",
@@ -108,8 +86,7 @@ absl::StatusOr<MappedFile> MappedFile::Map(FdView file, FileRange range, DmaMapF
   const bool sealed = IsSealed(file, file_system);
   if (file_system.has_sizes) VFIO_USER_RETURN_IF_ERROR(CheckWithinFile(file, range));
 
-  VFIO_USER_RETURN_IF_ERROR(TakeMapping());
-  absl::Cleanup give_back = [] { GiveMappingBack(); };
+  VFIO_USER_ASSIGN_OR_RETURN(MappingBudget::Share share, budget.Take());
   const uint64_t page = file_system.page_bytes;
   const uint64_t before = range.offset % page;
   // Whole pages, because munmap() takes no less where they are huge.
@@ -117,18 +94,17 @@ absl::StatusOr<MappedFile> MappedFile::Map(FdView file, FileRange range, DmaMapF
   void* const at = ::mmap(nullptr, bytes, ProtectionFor(access), MAP_SHARED, file.get(),
                           static_cast<off_t>(range.offset - before));
   if (at == MAP_FAILED) return ErrnoStatus(errno, "DMA_MAP: mmap of the descriptor");
-  std::move(give_back).Cancel();
   return MappedFile({.pages = at,
                      .pages_bytes = bytes,
                      .data = static_cast<std::byte*>(at) + before,
-                     .sealed = sealed});
+                     .sealed = sealed},
+                    std::move(share));
 }
 
 MappedFile::~MappedFile() {
   if (view_.pages == nullptr) return;
   // It cannot fail: splitting what the kernel merged stays within what was counted.
   ::munmap(view_.pages, view_.pages_bytes);
-  GiveMappingBack();
 }
 
 absl::Status MappedFile::Read(uint64_t offset, std::span<std::byte> into) const {

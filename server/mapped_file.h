@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/dma_map.h"
+#include "server/mapping_budget.h"
 
 namespace vfio_user {
 
@@ -29,11 +30,12 @@ class MappedFile {
   // Maps `range` of `file` for `access`. InvalidArgument (EINVAL) for a range beyond a regular
   // file's end, else what mmap() says: ENODEV for what cannot be mapped (/proc/<pid>/mem), EACCES
   // for a descriptor that was opened for less than `access`, ENOMEM. ResourceExhausted (ENOSPC)
-  // when this process has half of the mappings that the kernel allows it: the rest is its own, for
-  // threads and allocations, which would otherwise fail for every client.
-  static absl::StatusOr<MappedFile> Map(FdView file, FileRange range, DmaMapFlags access);
+  // when `budget`, which must outlive the mapping, is used up.
+  static absl::StatusOr<MappedFile> Map(FdView file, FileRange range, DmaMapFlags access,
+                                        MappingBudget& budget = MappingBudget::OfThisProcess());
 
-  MappedFile(MappedFile&& other) noexcept : view_(std::exchange(other.view_, {})) {}
+  MappedFile(MappedFile&& other) noexcept
+      : view_(std::exchange(other.view_, {})), share_(std::move(other.share_)) {}
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
 
@@ -50,9 +52,11 @@ class MappedFile {
     bool sealed = false;        // The file cannot shrink.
   };
 
-  explicit MappedFile(const View& view) : view_(view) {}
+  MappedFile(const View& view, MappingBudget::Share share)
+      : view_(view), share_(std::move(share)) {}
 
   View view_;
+  MappingBudget::Share share_;
 };
 
 }  // namespace vfio_user

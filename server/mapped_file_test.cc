@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <span>
 #include <string>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/dma_map.h"
+#include "server/mapping_budget.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
@@ -151,25 +151,19 @@ TEST(MappedFileTest, MapsHugePages) {
   EXPECT_EQ(ErrnoOf(MappedFile::Map(file, {1, kHugePage}, kBoth).status()), EINVAL);
 }
 
-TEST(MappedFileTest, LeavesTheProcessHalfOfItsMappings) {
-  size_t limit = 0;
-  std::ifstream("/proc/sys/vm/max_map_count") >> limit;
-  if (limit > 300'000) GTEST_SKIP() << "vm.max_map_count is " << limit << ", too many to make";
+TEST(MappedFileTest, TakesOneOfTheBudgetForAsLongAsItLives) {
+  MappingBudget budget(1);
   const UniqueFd file = Memfd(std::string(4096, 'x'));
-  std::vector<MappedFile> maps;
-  absl::Status status;
-  while (status.ok()) {
-    absl::StatusOr<MappedFile> map = MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead);
-    status = map.status();
-    if (map.ok()) maps.push_back(*std::move(map));
-    ASSERT_LE(maps.size(), limit / 2);
+  {
+    const auto first = MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead, budget);
+    ASSERT_THAT(first, IsOk());
+    EXPECT_EQ(ErrnoOf(MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead, budget).status()),
+              ENOSPC);
   }
-  EXPECT_EQ(ErrnoOf(status), ENOSPC);
-  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
 
-  maps.clear();
-
-  EXPECT_THAT(MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead), IsOk());
+  // A mapping that mmap() refuses takes none either.
+  EXPECT_FALSE(MappedFile::Map(FdView(-1), {0, 4096}, DmaMapFlag::kRead, budget).ok());
+  EXPECT_THAT(MappedFile::Map(file, {0, 4096}, DmaMapFlag::kRead, budget), IsOk());
 }
 
 }  // namespace

@@ -24,11 +24,6 @@ namespace {
 
 constexpr std::string_view kNoVfioUserServer = "this does not answer like a vfio-user server";
 
-absl::Duration TimeLeft(Deadline deadline) {
-  return deadline.never() ? absl::InfiniteDuration()
-                          : absl::Milliseconds(deadline.PollMilliseconds());
-}
-
 absl::Status WrongAnswer(std::string_view what) {
   return absl::DataLossError(fmt::format("{}: {}", kNoVfioUserServer, what));
 }
@@ -67,14 +62,14 @@ struct Answer {
 
 absl::StatusOr<Answer> Ask(MessageStream& stream, uint32_t max_data_xfer_bytes, Deadline deadline) {
   const std::vector<uint8_t> offer = Offer(max_data_xfer_bytes);
-  stream.set_stall_timeout(TimeLeft(deadline));
+  stream.set_stall_timeout(deadline.TimeLeft());
   const absl::Status sent = stream.Send(
       {.header = {.command = Command::kVersion}, .body = offer, .payload = {}, .fds = {}});
   // A server that refuses unasked may have hung up already; what it said is there to be read.
   if (!sent.ok() && !absl::IsUnavailable(sent)) return sent;
   VFIO_USER_RETURN_IF_ERROR(stream.socket().WaitReadable(deadline));
   // An answer that has begun must be complete by then too.
-  stream.set_stall_timeout(TimeLeft(deadline));
+  stream.set_stall_timeout(deadline.TimeLeft());
   VFIO_USER_ASSIGN_OR_RETURN(MessageStream::Incoming incoming, stream.ReceiveHeader(deadline));
   Answer answer = {incoming.header, std::vector<uint8_t>(incoming.body_bytes),
                    std::move(incoming.fds)};

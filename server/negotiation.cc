@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -23,11 +22,6 @@ namespace {
 // Descriptors that the client may attach to one message: as many as it takes to bind that many
 // interrupts at once. QEMU gives up on a server that offers more.
 constexpr uint64_t kOfferedMsgFds = 16;
-
-absl::Duration TimeLeft(Deadline deadline) {
-  if (deadline.never()) return absl::InfiniteDuration();
-  return absl::FromChrono(deadline.time_point() - std::chrono::steady_clock::now());
-}
 
 // Answers with EINVAL, and returns `reason`.
 absl::Status Refuse(MessageStream& stream, const MessageHeader& header, absl::Status reason) {
@@ -70,7 +64,7 @@ absl::StatusOr<ReceivedVersion> ReceiveVersion(MessageStream& stream, Deadline d
   stream.set_max_message_bytes(kHeaderBytes + VersionMessage::kBytes + kMaxVersionDataBytes);
   VFIO_USER_RETURN_IF_ERROR(stream.socket().WaitReadable(deadline));
   // A message may take that long from its first byte on, which is now there.
-  stream.set_stall_timeout(std::max(TimeLeft(deadline), absl::ZeroDuration()));
+  stream.set_stall_timeout(deadline.TimeLeft());
   auto incoming = stream.ReceiveHeader(deadline);
   if (stream.refused_header().has_value()) {
     return Refuse(stream, *stream.refused_header(), incoming.status());
@@ -117,7 +111,7 @@ absl::StatusOr<AcceptedClient> NegotiateVersion(MessageStream& stream,
     reply.capabilities.twin_socket = TwinSocket{.supported = true, .fd_index = 0};
     fds.push_back(twin->second.fd());
   }
-  stream.set_stall_timeout(std::max(TimeLeft(deadline), absl::ZeroDuration()));
+  stream.set_stall_timeout(deadline.TimeLeft());
   VFIO_USER_RETURN_IF_ERROR(stream.Send(
       {.header = received.header.Reply(), .body = Serialize(reply), .payload = {}, .fds = fds}));
   if (twin.has_value()) negotiated.twin = std::move(twin->first);

@@ -21,6 +21,11 @@ Deadline Deadline::In(absl::Duration timeout) {
   return Deadline(std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(bounded));
 }
 
+absl::Duration Deadline::TimeLeft() const {
+  if (never()) return absl::InfiniteDuration();
+  return std::max(absl::FromChrono(at_ - std::chrono::steady_clock::now()), absl::ZeroDuration());
+}
+
 int Deadline::PollMilliseconds() const {
   if (never()) return -1;
   const auto left =

@@ -23,6 +23,9 @@ class Deadline {
   bool passed() const { return !never() && std::chrono::steady_clock::now() >= at_; }
   TimePoint time_point() const { return at_; }
 
+  // 0 when passed, infinite for never.
+  absl::Duration TimeLeft() const;
+
   // What poll() takes: milliseconds left, rounded up so that a wait is never cut short; 0 when
   // passed, -1 for never.
   int PollMilliseconds() const;

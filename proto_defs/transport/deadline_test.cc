@@ -20,6 +20,7 @@ TEST(DeadlineTest, NeverDoesNotPass) {
   EXPECT_TRUE(never.never());
   EXPECT_FALSE(never.passed());
   EXPECT_EQ(never.PollMilliseconds(), -1);
+  EXPECT_EQ(never.TimeLeft(), absl::InfiniteDuration());
   EXPECT_EQ(never.SocketTimeout().tv_sec, 0);
   EXPECT_EQ(never.SocketTimeout().tv_usec, 0);
 }
@@ -36,6 +37,7 @@ TEST(DeadlineTest, HasPassedAtOnceWithoutTime) {
     const Deadline deadline = Deadline::In(none);
     EXPECT_FALSE(deadline.never()) << none;
     EXPECT_TRUE(deadline.passed()) << none;
+    EXPECT_EQ(deadline.TimeLeft(), absl::ZeroDuration()) << none;
     EXPECT_EQ(deadline.PollMilliseconds(), 0) << none;
   }
 }

@@ -6,56 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "proto_defs/wire/device_info.h"
-#include "proto_defs/wire/irq.h"
-#include "proto_defs/wire/region_info.h"
 #include "server/dma_space.h"
+#include "server/migratable.h"
+#include "server/pci_description.h"
 
 namespace vfio_user {
-
-struct PciIdentity {
-  uint16_t vendor_id = 0;
-  uint16_t device_id = 0;
-  uint16_t subsystem_vendor_id = 0;
-  uint16_t subsystem_id = 0;
-  uint32_t class_code = 0;  // 24 bits: base class, subclass, programming interface.
-  uint8_t revision = 0;
-};
-
-struct BarDescription {
-  RegionIndex index{};  // kBar0 to kBar5, or kRom.
-  uint64_t size = 0;    // In bytes; a power of two from 16 on. 32-bit memory.
-  RegionFlags flags = RegionFlags(RegionFlag::kRead) | RegionFlag::kWrite;
-};
-
-struct IrqDescription {
-  IrqIndex index{};
-  uint32_t count = 0;  // Of vectors.
-  IrqInfoFlags flags = IrqInfoFlag::kEventfd;
-};
-
-// Where a device keeps its MSI-X table and pending bits; both are 8-byte aligned. To the server
-// they are bytes of a BAR: the vectors are bound, and masked, by SET_IRQS.
-struct MsixDescription {
-  RegionIndex bar{};
-  uint32_t table_offset = 0;
-  uint32_t pba_offset = 0;
-};
-
-// What does not change while a device lives.
-struct DeviceDescription {
-  std::string name;
-  PciIdentity pci;
-  std::vector<BarDescription> bars;
-  std::vector<IrqDescription> irqs;
-  std::optional<MsixDescription> msix;
-};
 
 // What the server does for a device. Thread-safe. Lives longer than the device's last call.
 class DeviceHost {
@@ -70,8 +29,17 @@ class DeviceHost {
   // for the answer could not serve the DMA that the work does.
   virtual void Post(std::function<void()> work) = 0;
 
-  // Signals a vector, if the client has bound it.
+  // Signals a vector of MSI or MSI-X, ERR or REQ, if the client has bound it. One that is masked is
+  // signalled when it is unmasked.
   virtual void TriggerInterrupt(IrqIndex index, uint32_t vector) = 0;
+
+  // Drives the INTx line, which is a level: the client is signalled for as long as it is up, once
+  // for each time that it unmasks. The server keeps the bit of it in PCI_STATUS.
+  virtual void SetIntx(bool asserted) = 0;
+
+  // By which kind of interrupt the client wants to be told: kMsix or kMsi where it has enabled one
+  // of these, in the capability or by binding a vector, and kIntx otherwise.
+  virtual IrqIndex enabled_interrupts() = 0;
 };
 
 // A device. One object serves one socket, and client after client; its state outlives them.
@@ -95,6 +63,14 @@ class Device {
                                   std::span<std::byte> data) = 0;
   virtual absl::Status WriteRegion(RegionIndex index, uint64_t offset,
                                    std::span<const std::byte> data) = 0;
+
+  // A client rang the doorbell at `offset` through its eventfd, `count` times since the last call:
+  // signals add up. Runs on the worker thread. Only for devices that describe doorbells.
+  virtual void RingDoorbell(RegionIndex /*index*/, uint64_t /*offset*/, uint64_t /*count*/) {}
+
+  // How its state moves to another process; nullptr for a device whose state stays where it is.
+  // Borrowed from the device.
+  virtual Migratable* migratable() { return nullptr; }
 
   // Back to the state after power-on. DMA that is under way has been cancelled: DmaSpace returns
   // Cancelled to work that was posted before the reset, so that it ends soon.

@@ -41,6 +41,10 @@ class DeviceSlot final : public DeviceHost {
   void TriggerInterrupt(IrqIndex index, uint32_t vector) override {
     interrupts_.Trigger(index, vector);
   }
+  void SetIntx(bool asserted) override {
+    if (asserted) interrupts_.Trigger(IrqIndex::kIntx, 0);
+  }
+  IrqIndex enabled_interrupts() override { return interrupts_.enabled(); }
 
   // The parts, for the handlers of commands.
   Device& device() { return *device_; }

@@ -132,6 +132,15 @@ void InterruptTable::Trigger(IrqIndex index, uint32_t vector) {
   signalled_.NotifyAll();
 }
 
+IrqIndex InterruptTable::enabled() const {
+  MutexLock lock(mu_);
+  for (const IrqIndex index : {IrqIndex::kMsix, IrqIndex::kMsi}) {
+    const auto bound = [](const Vector& vector) { return vector.target != nullptr; };
+    if (std::ranges::any_of(types_[static_cast<size_t>(index)].vectors, bound)) return index;
+  }
+  return IrqIndex::kIntx;
+}
+
 void InterruptTable::DropAll() {
   MutexLock lock(mu_);
   for (Type& type : types_) std::ranges::fill(type.vectors, Vector());

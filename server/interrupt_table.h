@@ -40,6 +40,9 @@ class InterruptTable {
   // Signals a vector. Nothing for one that is not bound, or not there.
   void Trigger(IrqIndex index, uint32_t vector);
 
+  // kMsix or kMsi where a vector of these is bound, else kIntx.
+  IrqIndex enabled() const;
+
   // Unbinds and unmasks everything, because the client is gone. No Trigger is signalling any more
   // when this returns, even if the client saw to it that it would block (see EventFd::Signal).
   void DropAll();

@@ -69,11 +69,20 @@ class FakeDeviceHost final : public DeviceHost {
   void TriggerInterrupt(IrqIndex index, uint32_t vector) override {
     interrupts_.emplace_back(index, vector);
   }
+  void SetIntx(bool asserted) override { intx_ = asserted; }
+  IrqIndex enabled_interrupts() override { return enabled_interrupts_; }
+
+  // The INTx line.
+  bool intx() const { return intx_; }
+  // What the device is told; kIntx before.
+  void set_enabled_interrupts(IrqIndex index) { enabled_interrupts_ = index; }
 
  private:
   FakeDmaSpace dma_;
   std::deque<std::function<void()>> posted_;
   std::vector<std::pair<IrqIndex, uint32_t>> interrupts_;
+  bool intx_ = false;
+  IrqIndex enabled_interrupts_ = IrqIndex::kIntx;
 };
 
 }  // namespace vfio_user

@@ -9,19 +9,20 @@
 namespace vfio_user {
 
 absl::StatusOr<std::unique_ptr<DeviceSlot>> DeviceSlot::Create(std::unique_ptr<Device> device,
-                                                               const ClientDmaSpace::Options& dma) {
+                                                               const Options& options) {
   VFIO_USER_RETURN_IF_ERROR(
       Annotate(CheckDescription(device->description()), device->description().name));
-  std::unique_ptr<DeviceSlot> slot(new DeviceSlot(std::move(device), dma));
+  std::unique_ptr<DeviceSlot> slot(new DeviceSlot(std::move(device), options));
   VFIO_USER_ASSIGN_OR_RETURN(
       slot->worker_, Thread::Start("vfio-worker", [queue = &slot->work_] { queue->Run(); }));
   slot->device_->Attach(*slot);
   return slot;
 }
 
-DeviceSlot::DeviceSlot(std::unique_ptr<Device> device, const ClientDmaSpace::Options& dma)
+DeviceSlot::DeviceSlot(std::unique_ptr<Device> device, const Options& options)
     : regions_(RegionsOf(device->description())),
-      dma_(dma),
+      poller_(*options.poller),
+      dma_(options.dma),
       interrupts_(device->description().irqs),
       config_(device->description()),
       device_(std::move(device)) {}

@@ -18,6 +18,7 @@
 #include "proto_defs/wire/region_info.h"
 #include "server/client_dma_space.h"
 #include "server/device.h"
+#include "server/event_poller.h"
 #include "server/interrupt_table.h"
 #include "server/pci_config_space.h"
 #include "server/thread.h"
@@ -28,10 +29,15 @@ namespace vfio_user {
 // Has the device's worker thread. Thread-safe, but for ClientCame and ClientGone, which take turns.
 class DeviceSlot final : public DeviceHost {
  public:
+  struct Options {
+    ClientDmaSpace::Options dma;
+    EventPoller* poller = nullptr;  // Borrowed.
+  };
+
   // InvalidArgument for a description that cannot be (see CheckDescription), ResourceExhausted
   // where no thread is to be had.
   static absl::StatusOr<std::unique_ptr<DeviceSlot>> Create(std::unique_ptr<Device> device,
-                                                            const ClientDmaSpace::Options& dma);
+                                                            const Options& options);
   // No client may be there. Waits for the work that runs; what has not begun is dropped.
   ~DeviceSlot() override;
 
@@ -51,6 +57,7 @@ class DeviceSlot final : public DeviceHost {
   ClientDmaSpace& client_memory() { return dma_; }
   InterruptTable& interrupts() { return interrupts_; }
   WorkQueue& work() { return work_; }
+  EventPoller& poller() { return poller_; }
 
   // nullptr for an index that is no PCI device's.
   const RegionInfo* region(RegionIndex index) const;
@@ -70,9 +77,10 @@ class DeviceSlot final : public DeviceHost {
   void ClientGone();
 
  private:
-  DeviceSlot(std::unique_ptr<Device> device, const ClientDmaSpace::Options& dma);
+  DeviceSlot(std::unique_ptr<Device> device, const Options& options);
 
   const std::array<RegionInfo, kPciRegionCount> regions_;
+  EventPoller& poller_;
   ClientDmaSpace dma_;
   InterruptTable interrupts_;
   WorkQueue work_;

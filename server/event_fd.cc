@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -43,6 +44,12 @@ absl::StatusOr<EventFd> EventFd::Adopt(UniqueFd fd) {
   return EventFd(std::move(fd), (flags & O_NONBLOCK) != 0);
 }
 
+absl::StatusOr<EventFd> EventFd::Create() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.valid()) return ErrnoStatus(errno, "eventfd");
+  return EventFd(std::move(fd), true);
+}
+
 void EventFd::Signal() const {
   if (!nonblocking_) {
     pollfd entry = {.fd = fd_.get(), .events = POLLOUT, .revents = 0};
@@ -53,10 +60,11 @@ void EventFd::Signal() const {
   (void)!::write(fd_.get(), &one, sizeof(one));
 }
 
-void EventFd::Release() const {
+uint64_t EventFd::Take() const {
   uint64_t counter = 0;
   iovec part = {.iov_base = &counter, .iov_len = sizeof(counter)};
   (void)!::preadv2(fd_.get(), &part, 1, -1, RWF_NOWAIT);
+  return counter;
 }
 
 }  // namespace vfio_user

@@ -1,6 +1,9 @@
-// An eventfd that a client lent, to be told of interrupts.
+// An eventfd: a client's, to be told of interrupts, or ours, for it to signal.
 #ifndef SERVER_EVENT_FD_H_
 #define SERVER_EVENT_FD_H_
+
+#include <cstdint>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
@@ -14,14 +17,20 @@ class EventFd {
   // into a file, or wait for whoever is to read them. Needs /proc.
   static absl::StatusOr<EventFd> Adopt(UniqueFd fd);
 
+  // A new one, that does not block. ResourceExhausted where no descriptor is to be had.
+  static absl::StatusOr<EventFd> Create();
+
+  // To be passed on, or waited for.
+  const UniqueFd& fd() const { return fd_; }
+
   // Adds one to the counter. Nothing when it is at its maximum: whoever reads it has been told.
   //
   // Does not block on the counter that it finds, but where the client made the eventfd blocking, it
-  // can race to fill the counter after it was looked at. Release() ends that.
+  // can race to fill the counter after it was looked at. Take() ends that.
   void Signal() const;
 
-  // Empties the counter, so that a Signal that blocks does not any more. Never blocks.
-  void Release() const;
+  // Empties the counter and returns what it was: 0 where it was empty. Never blocks.
+  uint64_t Take() const;
 
  private:
   EventFd(UniqueFd fd, bool nonblocking) : fd_(std::move(fd)), nonblocking_(nonblocking) {}

@@ -74,19 +74,19 @@ TEST_P(EventFdTest, LeavesTheClientsFlagsAsTheyAre) {
   EXPECT_EQ(::fcntl(lent.client.get(), F_GETFL) & O_NONBLOCK, GetParam() != 0 ? O_NONBLOCK : 0);
 }
 
-TEST_P(EventFdTest, ReleaseEmptiesTheCounterAndDoesNotWaitForOne) {
+TEST_P(EventFdTest, TakeEmptiesTheCounterAndDoesNotWaitForOne) {
   const Lent lent(GetParam());
   ASSERT_THAT(lent.server, IsOk());
   lent.Fill();
 
-  lent.server->Release();
-  lent.server->Release();
+  EXPECT_EQ(lent.server->Take(), kMostCount);
+  EXPECT_EQ(lent.server->Take(), 0u);
 
   lent.server->Signal();
   EXPECT_EQ(lent.Take(), 1u);
 }
 
-TEST(EventFdReleaseTest, WakesAWriterThatFoundTheCounterFull) {
+TEST(EventFdTakeTest, WakesAWriterThatFoundTheCounterFull) {
   const Lent lent(0);
   ASSERT_THAT(lent.server, IsOk());
   lent.Fill();
@@ -100,10 +100,22 @@ TEST(EventFdReleaseTest, WakesAWriterThatFoundTheCounterFull) {
 
   std::future<void> finished = done.get_future();
   while (finished.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
-    lent.server->Release();
+    (void)lent.server->Take();
   }
 
   writer.join();
+}
+
+TEST(EventFdCreateTest, MakesOneThatCountsAndDoesNotBlock) {
+  const absl::StatusOr<EventFd> event = EventFd::Create();
+  ASSERT_THAT(event, IsOk());
+
+  event->Signal();
+  event->Signal();
+
+  EXPECT_EQ(event->Take(), 2u);
+  uint64_t count = 0;
+  EXPECT_EQ(::read(event->fd().get(), &count, 8), -1);
 }
 
 TEST(EventFdAdoptTest, RefusesWhatIsNoEventfd) {

@@ -146,7 +146,7 @@ void InterruptTable::DropAll() {
   for (Type& type : types_) std::ranges::fill(type.vectors, Vector());
   while (!signalling_.empty()) {
     if (signalled_.WaitUntil(mu_, std::chrono::steady_clock::now() + kBlockedAfter)) continue;
-    for (const Target& target : signalling_) target->Release();
+    for (const Target& target : signalling_) (void)target->Take();
   }
 }
 

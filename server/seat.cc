@@ -32,7 +32,7 @@ bool HungUp(FdView socket) {
 absl::StatusOr<std::unique_ptr<Seat>> Seat::Create(std::unique_ptr<Device> device,
                                                    const Options& options, EventLog log) {
   VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<DeviceSlot> slot,
-                             DeviceSlot::Create(std::move(device), options.dma));
+                             DeviceSlot::Create(std::move(device), options.device));
   std::unique_ptr<Seat> seat(new Seat(std::move(slot), options, std::move(log)));
   VFIO_USER_ASSIGN_OR_RETURN(seat->thread_, Thread::Start("vfio-protocol", [seat = seat.get()] {
                                seat->RunProtocolThread();

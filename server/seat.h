@@ -12,7 +12,6 @@
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "server/client_dma_space.h"
 #include "server/device.h"
 #include "server/device_slot.h"
 #include "server/event_log.h"
@@ -26,7 +25,7 @@ namespace vfio_user {
 class Seat {
  public:
   struct Options {
-    ClientDmaSpace::Options dma;
+    DeviceSlot::Options device;
     NegotiationTerms terms;  // Its timeout is also that of a message that has begun.
     // Called on the protocol thread when a client has left and another can come. May be empty.
     std::function<void()> on_left;

@@ -12,6 +12,7 @@
 #include "proto_defs/wire/limits.h"
 #include "server/acceptor.h"
 #include "server/event_log.h"
+#include "server/event_poller.h"
 #include "server/seat.h"
 
 namespace vfio_user {
@@ -35,13 +36,15 @@ absl::Status CheckOptions(const ServerOptions& options) {
 
 class Server::Impl {
  public:
-  Impl(const ServerOptions& options, std::unique_ptr<Acceptor> acceptor)
-      : options_(options), acceptor_(std::move(acceptor)) {}
+  Impl(const ServerOptions& options, std::unique_ptr<EventPoller> poller,
+       std::unique_ptr<Acceptor> acceptor)
+      : options_(options), poller_(std::move(poller)), acceptor_(std::move(acceptor)) {}
 
   absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(std::unique_ptr<Device> device,
                                                  std::string_view where) {
     Seat::Options seat;
-    seat.dma = {.max_maps = options_.max_dma_maps, .message_timeout = options_.dma_timeout};
+    seat.device.dma = {.max_maps = options_.max_dma_maps, .message_timeout = options_.dma_timeout};
+    seat.device.poller = poller_.get();
     seat.terms = {.timeout = options_.negotiation_timeout,
                   .max_data_xfer_bytes = options_.max_data_xfer_bytes,
                   .max_dma_maps = options_.max_dma_maps};
@@ -67,7 +70,8 @@ class Server::Impl {
 
  private:
   const ServerOptions options_;
-  const std::unique_ptr<Acceptor> acceptor_;
+  const std::unique_ptr<EventPoller> poller_;
+  const std::unique_ptr<Acceptor> acceptor_;  // Before the poller: it has the devices.
 
   Mutex mu_;
   CondVar changed_;
@@ -76,9 +80,11 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerOptions& options) {
   VFIO_USER_RETURN_IF_ERROR(CheckOptions(options));
+  VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<EventPoller> poller, EventPoller::Create());
   VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Acceptor> acceptor,
                              Acceptor::Create(options.negotiation_timeout));
-  return std::unique_ptr<Server>(new Server(std::make_unique<Impl>(options, std::move(acceptor))));
+  return std::unique_ptr<Server>(
+      new Server(std::make_unique<Impl>(options, std::move(poller), std::move(acceptor))));
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

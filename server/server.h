@@ -45,7 +45,7 @@ struct ServerOptions {
 // Serves one client per socket at a time. A second one is told so (EBUSY) and closed. The device's
 // state and the socket outlive a client; what it mapped and bound goes with it.
 //
-// Has one thread, and two for each device; they leave the application's signals alone. Idle, it
+// Has two threads, and two for each device; they leave the application's signals alone. Idle, it
 // uses no processor time. Thread-safe.
 class Server {
  public:

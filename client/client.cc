@@ -97,6 +97,15 @@ absl::StatusOr<Region> Client::OpenRegion(RegionIndex index) const {
   return Region(session_, std::move(info));
 }
 
+absl::StatusOr<PciFunction> Client::OpenPci() const {
+  VFIO_USER_ASSIGN_OR_RETURN(const DeviceInfo device, session_->KnownDeviceInfo());
+  if (!device.flags.Has(DeviceInfoFlag::kPci)) {
+    return absl::UnimplementedError("the device is not a PCI device: the server does not say so");
+  }
+  VFIO_USER_ASSIGN_OR_RETURN(Region config, OpenRegion(RegionIndex::kConfig));
+  return PciFunction(std::move(config));
+}
+
 absl::StatusOr<DmaMapping> Client::Map(std::span<std::byte> memory,
                                        const MapOptions& options) const {
   return mapper_->Map(memory, options);

@@ -3,6 +3,8 @@
 //   absl::StatusOr<Client> client = Client::Connect("/run/device.sock");
 //   absl::StatusOr<DmaMapping> mapping = client->Map(std::span(buffer, length));
 //   absl::StatusOr<Region> bar0 = client->OpenRegion(RegionIndex::kBar0);
+//   absl::StatusOr<PciFunction> pci = client->OpenPci();
+//   absl::Status enabled = pci->EnableBusMaster();
 //   absl::Status status = bar0->Write<uint64_t>(0x10, ToU64(mapping->iova()));
 //
 // The device reads and writes `buffer` where it lies, be it from malloc, on a stack or in a file.
@@ -21,6 +23,7 @@
 #include "client/client_options.h"
 #include "client/dma_mapping.h"
 #include "client/interrupt.h"
+#include "client/pci_function.h"
 #include "client/region.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
@@ -68,11 +71,15 @@ class Client {
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) const;
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index) const;
 
-  // Mappings and bound interrupts outlive it; registers do not.
+  // Mappings and bound interrupts outlive it; registers, and bus mastering, do not.
   absl::Status Reset() const;
 
   // NotFound for a region of size 0.
   absl::StatusOr<Region> OpenRegion(RegionIndex index) const;
+
+  // The device's config space. A device reads and writes memory only after
+  // `OpenPci()->EnableBusMaster()`. Unimplemented for a device that is not a PCI one.
+  absl::StatusOr<PciFunction> OpenPci() const;
 
   // Lets the device read and write `memory`, which must outlive the DmaMapping. Any alignment;
   // length in bytes, not 0. InvalidArgument for an empty or wrapping range, AlreadyExists where

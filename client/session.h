@@ -67,6 +67,8 @@ class Session {
 
   // InvalidArgument, or other codes as the server refused; DataLoss for counts that no device has.
   absl::StatusOr<DeviceInfo> GetDeviceInfo();
+  // The same, asked for once.
+  absl::StatusOr<DeviceInfo> KnownDeviceInfo();
   // NotFound for an index that the device does not have. Descriptors that come along are closed.
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index);
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index);
@@ -124,8 +126,6 @@ class Session {
   absl::Status CloseBroken(const absl::Status& why);
   void Close(const absl::Status& reason);
 
-  // What the device has, asked for once.
-  absl::StatusOr<DeviceInfo> KnownDeviceInfo();
   absl::StatusOr<RegionInfo> AskRegionInfo(RegionIndex index, uint32_t argsz);
   absl::Status CheckEcho(std::string_view reply, std::span<const uint8_t> body,
                          const RegionAccess& want);

@@ -56,12 +56,16 @@ absl::Status CopyOnDevice(const std::string& socket, Memory& memory) {
   if (!mapping.ok()) return mapping.status();
   absl::StatusOr<vfio_user::Region> bar0 = client->OpenRegion(vfio_user::RegionIndex::kBar0);
   if (!bar0.ok()) return bar0.status();
+  absl::StatusOr<vfio_user::PciFunction> pci = client->OpenPci();
+  if (!pci.ok()) return pci.status();
 
   memory.ring[0].source = reinterpret_cast<uint64_t>(memory.source);
   memory.ring[0].destination = reinterpret_cast<uint64_t>(memory.destination);
   memory.ring[0].length = sizeof(memory.source);
   // The registers are as the client before left them.
   absl::Status status = client->Reset();
+  // From here on the device may read and write memory.
+  status.Update(pci->EnableBusMaster());
   status.Update(bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova())));
   status.Update(bar0->Write<uint32_t>(kRingEntries, kRingLength));
   status.Update(bar0->Write<uint32_t>(kDoorbell, 1));

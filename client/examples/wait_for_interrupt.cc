@@ -37,9 +37,13 @@ absl::StatusOr<uint64_t> RunAndWait(const std::string& socket) {
   if (!mapping.ok()) return mapping.status();
   absl::StatusOr<vfio_user::Region> bar0 = client->OpenRegion(vfio_user::RegionIndex::kBar0);
   if (!bar0.ok()) return bar0.status();
+  absl::StatusOr<vfio_user::PciFunction> pci = client->OpenPci();
+  if (!pci.ok()) return pci.status();
 
   // The registers are as the client before left them.
   absl::Status status = client->Reset();
+  // From here on the device may read and write memory.
+  status.Update(pci->EnableBusMaster());
   status.Update(bar0->Write<uint64_t>(kRingIova, vfio_user::ToU64(mapping->iova())));
   status.Update(bar0->Write<uint32_t>(kRingEntries, kRingLength));
   status.Update(bar0->Write<uint32_t>(kDoorbell, 1));

@@ -26,11 +26,14 @@ absl::Status Zero(const std::string& socket, std::span<std::byte> buffer) {
   auto lent_ring = device->Map(std::as_writable_bytes(std::span(ring)));
   auto bar0 = device->OpenRegion(vfio_user::RegionIndex::kBar0);
   auto interrupt = device->BindInterrupt(vfio_user::IrqIndex::kMsix, 0);
+  auto pci = device->OpenPci();
   absl::Status status = device->Reset();
   status.Update(lent_buffer.status());
   status.Update(lent_ring.status());
   status.Update(bar0.status());
   status.Update(interrupt.status());
+  status.Update(pci.status());
+  if (status.ok()) status = pci->EnableBusMaster();  // Now it may read and write memory.
   if (status.ok()) status = bar0->Write<uint64_t>(0x10, vfio_user::ToU64(lent_ring->iova()));
   if (status.ok()) status = bar0->Write<uint32_t>(0x18, 2);  // The ring's length.
   if (status.ok()) status = bar0->Write<uint32_t>(0x1c, 1);  // Go.

@@ -1,7 +1,5 @@
 #include "tools/vfio_user/dma_copy_driver.h"
 
-#include <linux/pci_regs.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -21,6 +19,7 @@
 #include "absl/time/time.h"
 #include "client/client.h"
 #include "client/interrupt.h"
+#include "client/pci_function.h"
 #include "client/region.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
@@ -77,22 +76,19 @@ absl::Status WrongDevice(std::string_view what) {
       fmt::format("{}; this needs one that `vfio-user serve dma-copy` serves, or its like", what));
 }
 
-absl::Status CheckIdentity(const Client& client) {
-  const absl::StatusOr<Region> config = client.OpenRegion(RegionIndex::kConfig);
-  if (config.status().code() == absl::StatusCode::kNotFound) {
+absl::StatusOr<PciFunction> OpenDmaCopy(const Client& client) {
+  absl::StatusOr<PciFunction> pci = client.OpenPci();
+  if (absl::IsNotFound(pci.status()) || absl::IsUnimplemented(pci.status())) {
     return WrongDevice("the device has no PCI config space");
   }
-  VFIO_USER_RETURN_IF_ERROR(config.status());
-  VFIO_USER_ASSIGN_OR_RETURN(const uint16_t vendor, config->Read<uint16_t>(PCI_VENDOR_ID));
-  VFIO_USER_ASSIGN_OR_RETURN(const uint16_t device, config->Read<uint16_t>(PCI_DEVICE_ID));
-  if (vendor != kDmaCopyVendorId || device != kDmaCopyDeviceId) {
+  VFIO_USER_RETURN_IF_ERROR(pci.status());
+  VFIO_USER_ASSIGN_OR_RETURN(const PciDeviceIdentity identity, pci->ReadIdentity());
+  if (identity.vendor_id != kDmaCopyVendorId || identity.device_id != kDmaCopyDeviceId) {
     return WrongDevice(fmt::format("the device is {:04x}:{:04x}, not dma-copy ({:04x}:{:04x})",
-                                   vendor, device, kDmaCopyVendorId, kDmaCopyDeviceId));
+                                   identity.vendor_id, identity.device_id, kDmaCopyVendorId,
+                                   kDmaCopyDeviceId));
   }
-  // Without it a device must not touch memory, though this one's server does not look.
-  VFIO_USER_ASSIGN_OR_RETURN(const uint16_t command, config->Read<uint16_t>(PCI_COMMAND));
-  return config->Write<uint16_t>(
-      PCI_COMMAND, static_cast<uint16_t>(command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER));
+  return pci;
 }
 
 absl::Status CheckRevision(const Region& registers) {
@@ -139,10 +135,12 @@ absl::StatusOr<std::unique_ptr<DmaCopyDriver>> DmaCopyDriver::Open(const Client&
         fmt::format("ring of {} entries, want a power of two, {} to {}", options.ring_entries,
                     kMinRingEntries, kMaxRingEntries));
   }
-  VFIO_USER_RETURN_IF_ERROR(CheckIdentity(client));
+  VFIO_USER_ASSIGN_OR_RETURN(const PciFunction pci, OpenDmaCopy(client));
   VFIO_USER_ASSIGN_OR_RETURN(Region registers, client.OpenRegion(RegionIndex::kBar0));
   VFIO_USER_RETURN_IF_ERROR(CheckRevision(registers));
   VFIO_USER_RETURN_IF_ERROR(client.Reset());
+  VFIO_USER_RETURN_IF_ERROR(
+      pci.SetCommand(PciCommandFlags(PciCommandFlag::kMemorySpace) | PciCommandFlag::kBusMaster));
   VFIO_USER_ASSIGN_OR_RETURN(Interrupt interrupt, client.BindInterrupt(IrqIndex::kMsix, 0));
   VFIO_USER_ASSIGN_OR_RETURN(
       DmaBuffer ring,

@@ -1,0 +1,27 @@
+#include "tests/conformance/client/client_under_test.h"
+
+namespace vfio_user {
+
+std::string_view AbilityName(ClientAbility ability) {
+  switch (ability) {
+    case ClientAbility::kInfo:
+      return "asking for the device's description";
+    case ClientAbility::kReset:
+      return "resetting the device";
+    case ClientAbility::kMapMemory:
+      return "lending memory by message";
+    case ClientAbility::kReadOnlyMemory:
+      return "lending memory that may only be read";
+    case ClientAbility::kInterrupts:
+      return "binding interrupts";
+    case ClientAbility::kTwinSocket:
+      return "a twin socket";
+    case ClientAbility::kParallelRequests:
+      return "several requests under way at once";
+    case ClientAbility::kCountDescriptors:
+      return "counting its descriptors";
+  }
+  return "something unknown";
+}
+
+}  // namespace vfio_user

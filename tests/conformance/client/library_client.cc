@@ -1,0 +1,114 @@
+#include "tests/conformance/client/library_client.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "client/client_options.h"
+#include "client/dma_mapping.h"
+#include "client/interrupt.h"
+#include "client/region.h"
+#include "proto_defs/base/mutex.h"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/iova.h"
+#include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/region_info.h"
+#include "tests/conformance/client/lent_memory.h"
+#include "tests/testing/fd_count.h"
+
+namespace vfio_user {
+namespace {
+
+class LibraryClient : public ClientUnderTest {
+ public:
+  explicit LibraryClient(Client client) : client_(std::move(client)) {}
+
+  absl::StatusOr<DeviceInfo> GetDeviceInfo() override { return client_.GetDeviceInfo(); }
+  absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) override {
+    return client_.GetRegionInfo(index);
+  }
+  absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index) override { return client_.GetIrqInfo(index); }
+  absl::Status Reset() override { return client_.Reset(); }
+
+  absl::StatusOr<uint32_t> ReadRegister(uint64_t offset) override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    return region.Read<uint32_t>(offset);
+  }
+  absl::Status WriteRegister(uint64_t offset, uint32_t value) override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    return region.Write<uint32_t>(offset, value);
+  }
+
+  absl::Status Map(const LentMemory& memory, Iova iova) override {
+    const MapOptions options = {.path = DmaPath::kMessage, .iova = iova};
+    absl::StatusOr<DmaMapping> mapping =
+        memory.access() == LentAccess::kReadOnly
+            ? client_.Map(std::span<const std::byte>(memory.bytes()), options)
+            : client_.Map(memory.bytes(), options);
+    if (!mapping.ok()) return mapping.status();
+    mappings_.emplace(iova, *std::move(mapping));
+    return absl::OkStatus();
+  }
+  absl::Status Unmap(Iova iova) override {
+    const auto found = mappings_.find(iova);
+    if (found == mappings_.end()) return absl::NotFoundError("not mapped");
+    const absl::Status unmapped = found->second.Unmap();
+    mappings_.erase(found);
+    return unmapped;
+  }
+
+  absl::Status BindInterrupt(IrqIndex index, uint32_t vector) override {
+    VFIO_USER_ASSIGN_OR_RETURN(Interrupt bound, client_.BindInterrupt(index, vector));
+    interrupt_ = std::move(bound);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> WaitForInterrupt(absl::Duration timeout) override {
+    if (!interrupt_) return absl::FailedPreconditionError("not bound");
+    return interrupt_->Wait(timeout);
+  }
+  void UnbindInterrupt() override { interrupt_.reset(); }
+
+  absl::Status connection() override { return client_.status(); }
+
+ private:
+  // Opened when it is first wanted: checks have scripts for what comes after connecting.
+  absl::StatusOr<Region> Bar0() ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      MutexLock lock(mu_);
+      if (bar0_) return *bar0_;
+    }
+    VFIO_USER_ASSIGN_OR_RETURN(Region opened, client_.OpenRegion(RegionIndex::kBar0));
+    MutexLock lock(mu_);
+    bar0_ = opened;
+    return opened;
+  }
+
+  Client client_;
+  std::map<Iova, DmaMapping> mappings_;
+  std::optional<Interrupt> interrupt_;
+  Mutex mu_;
+  std::optional<Region> bar0_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ClientUnderTest>> LibraryAdapter::Connect(
+    const std::string& path, const ClientPatience& patience) const {
+  VFIO_USER_ASSIGN_OR_RETURN(Client client,
+                             Client::Connect(path, {.connect_timeout = patience.connect,
+                                                    .reply_timeout = patience.reply}));
+  return std::make_unique<LibraryClient>(std::move(client));
+}
+
+bool LibraryAdapter::Can(ClientAbility) const { return true; }
+
+int LibraryAdapter::OpenDescriptors() const { return OpenFdCount(); }
+
+}  // namespace vfio_user

@@ -1,0 +1,17 @@
+#include "tests/conformance/client/suite.h"
+
+#include <utility>
+
+#include "tests/conformance/client/reply_checks.h"
+
+namespace vfio_user {
+
+std::vector<ClientCheck> AllClientChecks() {
+  std::vector<ClientCheck> all;
+  for (auto* const family : {BrokenReplyChecks}) {
+    for (ClientCheck& check : family()) all.push_back(std::move(check));
+  }
+  return all;
+}
+
+}  // namespace vfio_user

@@ -12,6 +12,7 @@
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/wire/header.h"
 #include "server/device_slot.h"
+#include "server/event_log.h"
 
 namespace vfio_user {
 
@@ -19,7 +20,10 @@ namespace vfio_user {
 struct ClientContext {
   DeviceSlot& slot;
   std::shared_ptr<Channel> channel;
+  const EventLog& log;
   uint32_t max_data_xfer_bytes = 0;  // As negotiated: of data in one message, either way.
+  uint64_t max_msg_fds = 0;          // That the client takes with one message.
+  bool write_multiple = false;       // As negotiated.
 
   // Where answers are put together; kept, so that they are allocated once.
   std::vector<uint8_t> body = {};

@@ -25,6 +25,7 @@ absl::Status HandleSecondVersion(ClientContext&, IncomingCommand&) {
 constexpr std::array kCommands = {
     CommandEntry{Command::kRegionRead, HandleRegionRead},
     CommandEntry{Command::kRegionWrite, HandleRegionWrite},
+    CommandEntry{Command::kRegionWriteMulti, HandleRegionWriteMulti},
     CommandEntry{Command::kDmaMap, HandleDmaMap, FdRule::kTake},
     CommandEntry{Command::kDmaUnmap, HandleDmaUnmap, FdRule::kDiscard},  // SPDK sends one.
     CommandEntry{Command::kDeviceSetIrqs, HandleDeviceSetIrqs, FdRule::kTake, AfterRefusal::kGoOn,

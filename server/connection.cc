@@ -14,13 +14,18 @@ namespace vfio_user {
 
 Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSlot& slot,
                        const EventLog& log)
-    : log_(log), client_{slot, nullptr, negotiated.max_data_xfer_bytes} {
+    : client_{.slot = slot,
+              .channel = nullptr,
+              .log = log,
+              .max_data_xfer_bytes = negotiated.max_data_xfer_bytes,
+              .max_msg_fds = negotiated.max_msg_fds,
+              .write_multiple = negotiated.write_multiple} {
   stream.set_read_ahead(true);
   // Both handlers run while Serve does, and never after: the channels may live longer, in the hands
   // of those who owe an answer, but those do not read.
   client_.channel = std::make_shared<Channel>(std::move(stream), [this](IncomingCommand& command) {
     const absl::Status handled = RunCommand(client_, command);
-    if (!handled.ok()) log_.Write(fmt::format("refused {}", std::string(handled.message())));
+    if (!handled.ok()) client_.log.Write(fmt::format("refused {}", std::string(handled.message())));
     return absl::OkStatus();
   });
   if (!negotiated.twin.has_value()) return;

@@ -31,7 +31,6 @@ class Connection {
   const std::shared_ptr<Channel>& channel() const { return client_.channel; }
 
  private:
-  const EventLog& log_;
   ClientContext client_;
   // For the device's DMA messages; nullptr where they take the client's one channel. Those who wait
   // for an answer read it, and nobody else does.

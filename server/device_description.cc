@@ -10,6 +10,7 @@
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/format.h"
 #include "proto_defs/wire/limits.h"
+#include "server/region_description.h"
 
 namespace vfio_user {
 namespace {
@@ -90,7 +91,9 @@ absl::Status CheckMsix(const DeviceDescription& description) {
 absl::Status CheckDescription(const DeviceDescription& description) {
   VFIO_USER_RETURN_IF_ERROR(CheckBars(description));
   VFIO_USER_RETURN_IF_ERROR(CheckIrqs(description));
-  return CheckMsix(description);
+  VFIO_USER_RETURN_IF_ERROR(CheckMsix(description));
+  VFIO_USER_RETURN_IF_ERROR(CheckMappableMemory(description));
+  return CheckDoorbells(description);
 }
 
 std::array<RegionInfo, kPciRegionCount> RegionsOf(const DeviceDescription& description) {
@@ -100,6 +103,11 @@ std::array<RegionInfo, kPciRegionCount> RegionsOf(const DeviceDescription& descr
     RegionInfo& region = regions[static_cast<size_t>(bar.index)];
     region.size = bar.size;
     region.flags = bar.flags;
+    if (!bar.memory.has_value()) continue;
+    region.flags |= RegionFlag::kMmap;
+    region.file_offset = bar.memory->file_offset;
+    // Said of the whole BAR too, as libvfio-user does: some clients map nothing but areas.
+    region.sparse_areas = MappableAreas(bar);
   }
   RegionInfo& config = regions[static_cast<size_t>(RegionIndex::kConfig)];
   config.size = PCI_CFG_SPACE_SIZE;

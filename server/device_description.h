@@ -14,7 +14,7 @@ namespace vfio_user {
 // InvalidArgument for a description that is no PCI device's: a BAR twice, at no BAR's index, or
 // whose size is not a power of two that 32 bits of address can hold; an interrupt type twice,
 // without vectors or with more than there can be; MSI-X without both a BAR that holds its table and
-// pending bits and vectors.
+// pending bits and vectors; what CheckMappableMemory and CheckDoorbells refuse.
 absl::Status CheckDescription(const DeviceDescription& description);
 
 // What DEVICE_GET_REGION_INFO answers for each region; size 0 for those that are not there.

@@ -79,6 +79,16 @@ absl::StatusOr<ReceivedVersion> ReceiveVersion(MessageStream& stream, Deadline d
   return ReceivedVersion{incoming->header, *version};
 }
 
+// QEMU receives the answer where its own VERSION was, and takes none that is longer. So the use of
+// REGION_WRITE_MULTI is not offered where that makes it longer; where it is so anyway, the client
+// is one that has room.
+void KeepWithin(uint32_t most_bytes, VersionMessage& reply) {
+  if (Serialize(reply).size() <= most_bytes) return;
+  VersionMessage shorter = reply;
+  shorter.capabilities.write_multiple.reset();
+  if (Serialize(shorter).size() <= most_bytes) reply = shorter;
+}
+
 // Both ends of the second socket; nothing where the client did not ask, or where there is none to
 // be had, which is no reason not to serve it.
 std::optional<std::pair<Socket, Socket>> MakeTwin(const Capabilities& client) {
@@ -98,6 +108,7 @@ absl::StatusOr<AcceptedClient> NegotiateVersion(MessageStream& stream,
   AcceptedClient negotiated;
   negotiated.max_data_xfer_bytes = static_cast<uint32_t>(
       std::min<uint64_t>(client.MaxDataXferBytes(), terms.max_data_xfer_bytes));
+  negotiated.max_msg_fds = client.MaxMsgFds();
 
   VersionMessage reply;
   reply.minor = std::min(received.version.minor, kProtocolMinor);
@@ -105,12 +116,15 @@ absl::StatusOr<AcceptedClient> NegotiateVersion(MessageStream& stream,
   reply.capabilities.max_msg_fds = kOfferedMsgFds;
   reply.capabilities.max_data_xfer_size = negotiated.max_data_xfer_bytes;
   reply.capabilities.max_dma_maps = std::min<uint64_t>(client.MaxDmaMaps(), terms.max_dma_maps);
+  if (client.WriteMultiple()) reply.capabilities.write_multiple = true;
   std::vector<FdView> fds;
   std::optional<std::pair<Socket, Socket>> twin = MakeTwin(client);
   if (twin.has_value()) {
     reply.capabilities.twin_socket = TwinSocket{.supported = true, .fd_index = 0};
     fds.push_back(twin->second.fd());
   }
+  KeepWithin(received.header.msg_size - kHeaderBytes, reply);
+  negotiated.write_multiple = reply.capabilities.WriteMultiple();
   stream.set_stall_timeout(deadline.TimeLeft());
   VFIO_USER_RETURN_IF_ERROR(stream.Send(
       {.header = received.header.Reply(), .body = Serialize(reply), .payload = {}, .fds = fds}));

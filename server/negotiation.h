@@ -22,6 +22,8 @@ struct NegotiationTerms {
 // What both sides keep to.
 struct AcceptedClient {
   uint32_t max_data_xfer_bytes = 0;
+  uint64_t max_msg_fds = 0;     // That the client takes with one message.
+  bool write_multiple = false;  // REGION_WRITE_MULTI may be used.
   // The server's end of the socket for its commands, where the client asked for one.
   std::optional<Socket> twin;
 };

@@ -102,11 +102,40 @@ TEST_F(NegotiationTest, AnswersQemuWithinTheBufferThatQemuHas) {
   EXPECT_EQ(reply.capabilities.MaxDataXferBytes(), 1u << 20);
   EXPECT_EQ(reply.capabilities.MaxDmaMaps(), 65535u);
   EXPECT_LE(reply.capabilities.MaxMsgFds(), 16u);
-  EXPECT_FALSE(reply.capabilities.WriteMultiple());
+  EXPECT_TRUE(reply.capabilities.WriteMultiple());
   EXPECT_FALSE(reply.capabilities.TwinSocketSupported());
   EXPECT_EQ(negotiated->max_data_xfer_bytes, 1u << 20);
+  EXPECT_TRUE(negotiated->write_multiple);
+  EXPECT_EQ(negotiated->max_msg_fds, 16u);
   EXPECT_FALSE(negotiated->twin.has_value());
   EXPECT_THAT(reply_->fds, IsEmpty());
+}
+
+TEST_F(NegotiationTest, LetsNobodyWriteManyAtOnceWhoDidNotAsk) {
+  for (const std::string_view json :
+       {R"({"capabilities":{}})", R"({"capabilities":{"write_multiple":false}})"}) {
+    absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
+
+    const VersionMessage reply = Accept(VersionBody(0, 0, json), negotiated);
+
+    EXPECT_FALSE(reply.capabilities.write_multiple.has_value());
+    EXPECT_FALSE(negotiated->write_multiple);
+  }
+}
+
+TEST_F(NegotiationTest, LeavesOutWhatWouldMakeItsAnswerLongerThanTheQuestion) {
+  // The answer has 112 bytes with write_multiple, and 90 without.
+  const std::string json = R"({"capabilities":{"write_multiple":true}})";
+  for (const size_t bytes : {89, 90, 111, 112}) {
+    const std::string padding(bytes - 4 - json.size() - 1, ' ');
+    absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
+
+    const VersionMessage reply = Accept(VersionBody(0, 0, json + padding), negotiated);
+
+    const bool taken = bytes == 89 || bytes == 112;
+    EXPECT_EQ(reply.capabilities.WriteMultiple(), taken) << bytes;
+    EXPECT_EQ(negotiated->write_multiple, taken) << bytes;
+  }
 }
 
 TEST_F(NegotiationTest, AcceptsAClientThatSaysNothingOfItself) {

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
@@ -37,6 +38,17 @@ absl::Status CheckAccess(const ClientContext& client, const RegionAccess& access
   return absl::OkStatus();
 }
 
+absl::Status WriteRegion(ClientContext& client, const RegionAccess& access,
+                         std::span<const uint8_t> data) {
+  VFIO_USER_RETURN_IF_ERROR(CheckAccess(client, access, RegionFlag::kWrite));
+  if (access.region == RegionIndex::kConfig) {
+    client.slot.WriteConfig(access.offset, std::as_bytes(data));
+    return absl::OkStatus();
+  }
+  if (data.empty()) return absl::OkStatus();
+  return client.slot.device().WriteRegion(access.region, access.offset, std::as_bytes(data));
+}
+
 // `access` is what the reply to either begins with.
 void AnswerAccess(ClientContext& client, const MessageHeader& header, const RegionAccess& access,
                   std::span<const std::byte> data) {
@@ -68,17 +80,30 @@ absl::Status HandleRegionRead(ClientContext& client, IncomingCommand& command) {
 absl::Status HandleRegionWrite(ClientContext& client, IncomingCommand& command) {
   VFIO_USER_ASSIGN_OR_RETURN(const RegionAccessWithData request,
                              RegionAccessWithData::Parse(command.body, "REGION_WRITE"));
-  const RegionAccess& access = request.access;
   VFIO_USER_RETURN_IF_ERROR(
-      Annotate(CheckAccess(client, access, RegionFlag::kWrite), "REGION_WRITE"));
-  const std::span<const std::byte> data = std::as_bytes(request.data);
-  if (access.region == RegionIndex::kConfig) {
-    client.slot.WriteConfig(access.offset, data);
-  } else if (!data.empty()) {
-    VFIO_USER_RETURN_IF_ERROR(Annotate(
-        client.slot.device().WriteRegion(access.region, access.offset, data), "REGION_WRITE"));
+      Annotate(WriteRegion(client, request.access, request.data), "REGION_WRITE"));
+  AnswerAccess(client, command.header, request.access, {});
+  return absl::OkStatus();
+}
+
+absl::Status HandleRegionWriteMulti(ClientContext& client, IncomingCommand& command) {
+  if (!client.write_multiple) {
+    return absl::InvalidArgumentError("REGION_WRITE_MULTI: write_multiple was not negotiated");
   }
-  AnswerAccess(client, command.header, access, {});
+  VFIO_USER_ASSIGN_OR_RETURN(const WriteMultiRequest request,
+                             WriteMultiRequest::Parse(command.body));
+  WriteMultiReply reply;
+  for (const WriteMultiEntry& entry : request.entries) {
+    const absl::Status written =
+        WriteRegion(client, entry.access, std::span(entry.data).first(entry.access.count));
+    if (!written.ok()) {
+      client.log.Write(fmt::format("refused REGION_WRITE_MULTI: write {} of {}: {}", reply.done,
+                                   request.entries.size(), std::string(written.message())));
+      break;
+    }
+    ++reply.done;
+  }
+  Answer(*client.channel, command.header, {.body = Serialize(reply), .payload = {}, .fds = {}});
   return absl::OkStatus();
 }
 

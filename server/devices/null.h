@@ -4,21 +4,24 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/device.h"
-#include "server/devices/bar_memory.h"
+#include "server/mappable_bar.h"
 
 namespace vfio_user {
 
 // PCI 1234:0001. BAR0 is 4 KiB of memory that keeps what is written to it until a reset; accesses
-// of any length and alignment. No interrupts, no DMA.
+// of any length and alignment. Clients may map all of it. No interrupts, no DMA.
 class NullDevice final : public Device {
  public:
   static constexpr uint64_t kBarBytes = 4096;
 
-  NullDevice();
+  // ResourceExhausted where there is no memory or descriptor for the BAR.
+  static absl::StatusOr<std::unique_ptr<NullDevice>> Create();
 
   const DeviceDescription& description() const override { return description_; }
   void Attach(DeviceHost&) override {}
@@ -28,8 +31,10 @@ class NullDevice final : public Device {
   void Reset() override { memory_.Clear(); }
 
  private:
+  explicit NullDevice(MappableBar memory);
+
   DeviceDescription description_;
-  BarMemory memory_{kBarBytes};
+  MappableBar memory_;
 };
 
 }  // namespace vfio_user

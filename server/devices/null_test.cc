@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -17,7 +18,8 @@ using ::testing::Each;
 using ::testing::SizeIs;
 
 TEST(NullDeviceTest, HasOneBarOfOnePage) {
-  const NullDevice device;
+  const std::unique_ptr<NullDevice> made = *NullDevice::Create();
+  const NullDevice& device = *made;
 
   EXPECT_EQ(device.description().name, "null");
   EXPECT_EQ(device.description().pci.vendor_id, 0x1234);
@@ -26,7 +28,8 @@ TEST(NullDeviceTest, HasOneBarOfOnePage) {
 }
 
 TEST(NullDeviceTest, TakesAccessesOfAnyLengthAndAlignment) {
-  NullDevice device;
+  const std::unique_ptr<NullDevice> made = *NullDevice::Create();
+  NullDevice& device = *made;
   for (size_t bytes = 1; bytes <= 9; ++bytes) {
     const std::vector<std::byte> written(bytes, static_cast<std::byte>(bytes));
     ASSERT_THAT(device.WriteRegion(RegionIndex::kBar0, 4096 - bytes, written), IsOk());
@@ -39,7 +42,8 @@ TEST(NullDeviceTest, TakesAccessesOfAnyLengthAndAlignment) {
 }
 
 TEST(NullDeviceTest, IsZeroAgainAfterAReset) {
-  NullDevice device;
+  const std::unique_ptr<NullDevice> made = *NullDevice::Create();
+  NullDevice& device = *made;
   ASSERT_THAT(device.WriteRegion(RegionIndex::kBar0, 0, std::array{std::byte{1}}), IsOk());
 
   device.Reset();

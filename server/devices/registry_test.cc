@@ -4,9 +4,12 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/device.h"
+#include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
 namespace {
@@ -22,11 +25,17 @@ TEST(RegistryTest, ListsTheDevicesByName) {
 
 TEST(RegistryTest, MakesDevicesThatHaveTheNamesTheyAreListedUnder) {
   for (const DeviceEntry& entry : KnownDevices()) {
-    const std::unique_ptr<Device> device = entry.create();
+    const absl::StatusOr<std::unique_ptr<Device>> device = entry.Create();
 
-    ASSERT_NE(device, nullptr);
-    EXPECT_EQ(device->description().name, entry.name);
+    ASSERT_THAT(device, IsOk());
+    EXPECT_EQ((*device)->description().name, entry.name);
     EXPECT_FALSE(entry.description.empty());
+  }
+}
+
+TEST(RegistryTest, RefusesADmaMaskForADeviceThatHasNone) {
+  for (const DeviceEntry& entry : KnownDevices()) {
+    EXPECT_THAT(entry.Create({.dma_mask = 0xffff}), StatusIs(absl::StatusCode::kInvalidArgument));
   }
 }
 

@@ -71,7 +71,7 @@ void ServeNull(UniqueFd socket) {
   const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
   auto server = Server::Create();
   if (!server.ok() || device == KnownDevices().end()) std::abort();
-  if (!(*server)->Adopt(std::move(socket), device->create()).ok()) std::abort();
+  if (!(*server)->Adopt(std::move(socket), *device->Create()).ok()) std::abort();
   (*server)->Run();
 }
 

@@ -45,7 +45,7 @@ class DmaCopyDriverTest : public ::testing::Test {
     absl::StatusOr<std::unique_ptr<Server>> server = Server::Create();
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
-    ASSERT_THAT(server_->Listen(path_, Find("dma-copy")->create()), IsOk());
+    ASSERT_THAT(server_->Listen(path_, *Find("dma-copy")->Create()), IsOk());
     absl::StatusOr<Client> client = Client::Connect(path_);
     ASSERT_THAT(client, IsOk());
     client_.emplace(*std::move(client));
@@ -184,7 +184,7 @@ TEST_F(DmaCopyDriverTest, RejectsARingThatTheDeviceDoesNotTake) {
 
 TEST_F(DmaCopyDriverTest, RejectsAnotherDevice) {
   const std::string path = directory_.File("null");
-  ASSERT_THAT(server_->Listen(path, Find("null")->create()), IsOk());
+  ASSERT_THAT(server_->Listen(path, *Find("null")->Create()), IsOk());
   const absl::StatusOr<Client> client = Client::Connect(path);
   ASSERT_THAT(client, IsOk());
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -102,7 +103,8 @@ absl::Status Serve(const Arguments& arguments) {
   }
   VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(options));
   for (const std::string& path : arguments.socket_paths) {
-    VFIO_USER_RETURN_IF_ERROR(server->Listen(path, entry->create()));
+    VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, entry->Create());
+    VFIO_USER_RETURN_IF_ERROR(server->Listen(path, std::move(device)));
     fmt::print(stderr, "serving {} at {}\n", entry->name, path);
   }
   return WaitForTheEnd(signals, arguments);

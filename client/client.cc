@@ -1,8 +1,5 @@
 #include "client/client.h"
 
-#include <sys/eventfd.h>
-
-#include <cerrno>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -123,21 +120,13 @@ absl::StatusOr<DmaMapping> Client::MapFile(const FileMemory& memory,
 
 absl::StatusOr<Interrupt> Client::BindInterrupt(IrqIndex index, uint32_t vector) const {
   VFIO_USER_ASSIGN_OR_RETURN(const IrqInfo info, session_->GetIrqInfo(index));
-  if (vector >= info.count) {
-    return absl::NotFoundError(
-        fmt::format("the device has no {} vector {}: it has {}", index, vector, info.count));
-  }
-  // Without EFD_NONBLOCK a counter that is full would hold up the server, which shares the flag.
-  UniqueFd eventfd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!eventfd.valid()) return ErrnoStatus(errno, "eventfd");
-  const FdView fd = eventfd;
-  VFIO_USER_RETURN_IF_ERROR(session_->SetIrqs({.data = IrqData::kEventfd,
-                                               .action = IrqAction::kTrigger,
-                                               .index = index,
-                                               .start = vector,
-                                               .count = 1},
-                                              {&fd, 1}));
-  return Interrupt(session_, std::move(eventfd), index, vector);
+  return InterruptType(session_, info).Bind(vector);
+}
+
+absl::StatusOr<InterruptType> Client::OpenInterrupts(IrqIndex index) const {
+  VFIO_USER_ASSIGN_OR_RETURN(const IrqInfo info, session_->GetIrqInfo(index));
+  if (info.count == 0) return absl::NotFoundError(fmt::format("the device has no {}", index));
+  return InterruptType(session_, info);
 }
 
 int Client::poll_fd() const { return session_->poll_fd(); }

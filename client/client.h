@@ -23,6 +23,7 @@
 #include "client/client_options.h"
 #include "client/dma_mapping.h"
 #include "client/interrupt.h"
+#include "client/interrupt_type.h"
 #include "client/pci_function.h"
 #include "client/region.h"
 #include "proto_defs/transport/unique_fd.h"
@@ -105,6 +106,9 @@ class Client {
 
   // Binds the vector to a new eventfd. NotFound for a vector that the device does not have.
   absl::StatusOr<Interrupt> BindInterrupt(IrqIndex index, uint32_t vector) const;
+  // What else can be done with the vectors of that type: binding many at once, masking, triggering,
+  // disabling. NotFound for a type of which the device has none.
+  absl::StatusOr<InterruptType> OpenInterrupts(IrqIndex index) const;
 
   // With DmaService::kPoll: readable when Poll() has something to do. Borrowed. -1 otherwise.
   int poll_fd() const;

@@ -1,6 +1,7 @@
 #include "client/interrupt.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <cerrno>
 #include <utility>
@@ -13,7 +14,6 @@
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/deadline.h"
 #include "proto_defs/wire/format.h"
-#include "proto_defs/wire/irq.h"
 
 namespace vfio_user {
 
@@ -44,14 +44,29 @@ void Interrupt::Unbind() {
   if (session == nullptr || !session->CheckProcess().ok()) return;
   // What a later Interrupt bound is not this one's to unbind.
   if (!session->IsLastBinding(index_, vector_, binding_)) return;
-  // libvfio-user says OK to this and does nothing when the vector is not 0. Its device then signals
-  // an eventfd that nobody else holds, and which does not block, until the vector is bound anew.
-  (void)session->SetIrqs({.data = IrqData::kEventfd,
-                          .action = IrqAction::kTrigger,
-                          .index = index_,
-                          .start = vector_,
-                          .count = 1},
-                         {});
+  const SetIrqsRequest binding = {.data = IrqData::kEventfd,
+                                  .action = IrqAction::kTrigger,
+                                  .index = index_,
+                                  .start = vector_,
+                                  .count = 1};
+  if (vector_ > 0 && session->may_be_libvfio_user()) {
+    // libvfio-user says OK to unbinding any vector but the first, and goes on signalling it. So it
+    // gets an eventfd instead that nobody reads: ours to forget, and not one that fills and blocks.
+    const UniqueFd nobodys(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const FdView fd = nobodys;
+    if (nobodys.valid()) (void)session->SetIrqs(binding, {&fd, 1});
+  }
+  (void)session->SetIrqs(binding, {});
+}
+
+absl::Status Interrupt::Mask() const { return Act(IrqAction::kMask); }
+absl::Status Interrupt::Unmask() const { return Act(IrqAction::kUnmask); }
+
+absl::Status Interrupt::Act(IrqAction action) const {
+  if (session_ == nullptr) return absl::FailedPreconditionError("this interrupt was moved from");
+  return session_->SetIrqs(
+      {.data = IrqData::kNone, .action = action, .index = index_, .start = vector_, .count = 1},
+      {});
 }
 
 absl::StatusOr<uint64_t> Interrupt::Wait(absl::Duration timeout) {

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/irq.h"
 
 namespace vfio_user {
 
@@ -22,14 +23,22 @@ class Interrupt {
  public:
   Interrupt(Interrupt&& other) noexcept = default;
   Interrupt& operator=(Interrupt&& other) noexcept;
-  // Unbinds the vector, which takes one round trip, unless it was bound anew. Not while another
-  // thread binds the same vector.
+  // Unbinds the vector, unless it was bound anew. Afterwards the device does not signal the
+  // eventfd, also where the application has another descriptor of it. One round trip, or two where
+  // the server may be a libvfio-user. Not while another thread binds the same vector.
   ~Interrupt();
 
   // Waits for the device to signal. The number of times that it did since the last Wait, at least
   // 1: signals add up. DeadlineExceeded when there was none. Does not notice a lost connection:
   // give a timeout.
   absl::StatusOr<uint64_t> Wait(absl::Duration timeout);
+
+  // Masks and unmasks the vector, one round trip each: see InterruptType.
+  //
+  // INTx is a level that masks itself when it is signalled: Unmask() after the device was served.
+  // While the line is up still, that signals again; without it there is never another signal.
+  absl::Status Mask() const;
+  absl::Status Unmask() const;
 
   // Readable when the interrupt is pending, for poll() and epoll; Wait(absl::ZeroDuration()) then
   // takes it. Borrowed.
@@ -39,10 +48,11 @@ class Interrupt {
   uint32_t vector() const { return vector_; }
 
  private:
-  friend class Client;
+  friend class InterruptType;
   Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index, uint32_t vector);
 
   void Unbind();
+  absl::Status Act(IrqAction action) const;
 
   // Null when moved from.
   std::shared_ptr<Session> session_;

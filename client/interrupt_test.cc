@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <future>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "client/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/device_info.h"
@@ -36,8 +38,10 @@ using ::testing::IsEmpty;
 
 class InterruptTest : public testing::Test {
  protected:
-  void SetUp() override {
-    absl::StatusOr<GreetedSocket> greeted = Greet(kTwinGranted);
+  void SetUp() override { Connect(kTwinGranted); }
+
+  void Connect(const std::string& version_json) {
+    absl::StatusOr<GreetedSocket> greeted = Greet(version_json);
     ASSERT_THAT(greeted, IsOk());
     server_.emplace(std::move(greeted->server));
     twin_ = std::move(greeted->twin);
@@ -150,6 +154,7 @@ TEST_F(InterruptTest, TheDescriptorIsReadableWhileAnInterruptIsPending) {
 }
 
 TEST_F(InterruptTest, DestroyingUnbindsTheVector) {
+  Connect(kWriteMultiple);
   std::optional<ServedRequest> served;
   {
     const absl::StatusOr<Interrupt> interrupt = Bind(3);
@@ -161,6 +166,62 @@ TEST_F(InterruptTest, DestroyingUnbindsTheVector) {
   ASSERT_THAT(request, IsOk());
   EXPECT_THAT(request->body, ElementsAreArray(Hex("14000000 24000000 02000000 03000000 01000000")));
   EXPECT_THAT(request->fds, IsEmpty());
+}
+
+TEST_F(InterruptTest, DestroyingUnbindsTheFirstVectorOfALibvfioUserAtOnce) {
+  std::optional<ServedRequest> served;
+  {
+    const absl::StatusOr<Interrupt> interrupt = Bind(0);
+    ASSERT_THAT(interrupt, IsOk());
+    served = AnswerNext(*server_);
+  }
+
+  const absl::StatusOr<ScriptedPeer::Message> request = served->get();
+  ASSERT_THAT(request, IsOk());
+  EXPECT_THAT(request->body, ElementsAreArray(Hex("14000000 24000000 02000000 00000000 01000000")));
+  EXPECT_THAT(request->fds, IsEmpty());
+}
+
+TEST_F(InterruptTest, DestroyingTakesTheEventfdFromALibvfioUserThatDoesNotUnbind) {
+  std::optional<ServedRequests> served;
+  UniqueFd copy;
+  {
+    const absl::StatusOr<Interrupt> interrupt = Bind(3);
+    ASSERT_THAT(interrupt, IsOk());
+    copy.Reset(::fcntl(interrupt->fd(), F_DUPFD_CLOEXEC, 0));
+    served = AnswerAll(*server_, {0, 0});
+  }
+
+  const auto requests = served->get();
+  ASSERT_THAT(requests, IsOk());
+  for (const ScriptedPeer::Message& request : *requests) {
+    EXPECT_THAT(request.body,
+                ElementsAreArray(Hex("14000000 24000000 02000000 03000000 01000000")));
+  }
+  ASSERT_EQ(requests->at(0).fds.size(), 1u);
+  const uint64_t once = 1;
+  ASSERT_EQ(::write(requests->at(0).fds[0].get(), &once, sizeof(once)), ssize_t{sizeof(once)});
+  uint64_t signals = 0;
+  EXPECT_EQ(::read(copy.get(), &signals, sizeof(signals)), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_THAT(requests->at(1).fds, IsEmpty());
+}
+
+TEST_F(InterruptTest, UnmasksItsVector) {
+  const absl::StatusOr<Interrupt> interrupt = Bind(2);
+  ASSERT_THAT(interrupt, IsOk());
+  ServedRequests served = AnswerAll(*server_, {0, ENOTTY});
+
+  EXPECT_THAT(interrupt->Unmask(), IsOk());
+  EXPECT_EQ(ErrnoOf(interrupt->Mask()), ENOTTY);
+
+  const auto requests = served.get();
+  ASSERT_THAT(requests, IsOk());
+  EXPECT_THAT(requests->at(0).body,
+              ElementsAreArray(Hex("14000000 11000000 02000000 02000000 01000000")));
+  EXPECT_THAT(requests->at(1).body,
+              ElementsAreArray(Hex("14000000 09000000 02000000 02000000 01000000")));
+  server_->Close();
 }
 
 TEST_F(InterruptTest, DestroyingLeavesAVectorThatWasBoundAnew) {
@@ -185,14 +246,15 @@ TEST_F(InterruptTest, MovingMovesTheBinding) {
   ASSERT_THAT(one, IsOk());
   absl::StatusOr<Interrupt> other = Bind(2);
   ASSERT_THAT(other, IsOk());
-  ServedRequest served = AnswerNext(*server_);
+  ServedRequests served = AnswerAll(*server_, {0, 0});
 
   *one = *std::move(other);
   Signal(1);
 
-  const absl::StatusOr<ScriptedPeer::Message> request = served.get();
-  ASSERT_THAT(request, IsOk());
-  EXPECT_THAT(request->body, ElementsAreArray(Hex("14000000 24000000 02000000 01000000 01000000")));
+  const auto requests = served.get();
+  ASSERT_THAT(requests, IsOk());
+  EXPECT_THAT(requests->at(1).body,
+              ElementsAreArray(Hex("14000000 24000000 02000000 01000000 01000000")));
   EXPECT_EQ(one->vector(), 2u);
   EXPECT_THAT(one->Wait(absl::ZeroDuration()), IsOkAndHolds(1u));
   EXPECT_THAT(other->Wait(absl::ZeroDuration()),

@@ -32,6 +32,7 @@ std::vector<uint8_t> Offer(uint32_t max_data_xfer_bytes) {
   VersionMessage offer;
   offer.capabilities.max_msg_fds = kMaxFdsPerMessage;
   offer.capabilities.max_data_xfer_size = max_data_xfer_bytes;
+  offer.capabilities.write_multiple = true;
   offer.capabilities.twin_socket = TwinSocket{.supported = true, .fd_index = std::nullopt};
   return Serialize(offer);
 }

@@ -80,7 +80,7 @@ TEST_F(NegotiationTest, OffersVersionAndCapabilitiesAndNoDescriptor) {
   EXPECT_THAT(offer->fds, testing::IsEmpty());
   constexpr std::string_view kJson =
       R"({"capabilities":{"max_data_xfer_size":1048576,"max_msg_fds":253,)"
-      R"("twin_socket":{"supported":true}}})";
+      R"("twin_socket":{"supported":true},"write_multiple":true}})";
   std::vector<uint8_t> want(4 + kJson.size() + 1);
   want[2] = 2;
   std::ranges::copy(kJson, want.begin() + 4);

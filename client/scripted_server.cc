@@ -62,7 +62,7 @@ absl::StatusOr<GreetedSocket> Greet(const std::string& version_json) {
   std::ranges::copy(version_json, body.begin() + 4);
   const MessageHeader version = {.command = Command::kVersion};
   GreetedSocket greeted = {std::move(connected.peer), std::nullopt, std::move(connected.socket)};
-  if (version_json != kTwinGranted) {
+  if (version_json.find(R"("supported":true)") == std::string::npos) {
     VFIO_USER_RETURN_IF_ERROR(greeted.server.Reply(version, body));
     return greeted;
   }

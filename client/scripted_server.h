@@ -35,9 +35,12 @@ struct GreetedSocket {
 };
 absl::StatusOr<GreetedSocket> Greet(const std::string& version_json);
 
-// Grants a twin socket; and refuses it.
+// Grants a twin socket; refuses it; and grants it together with REGION_WRITE_MULTI, which no
+// libvfio-user does.
 inline constexpr char kTwinGranted[] =
     R"({"capabilities":{"twin_socket":{"supported":true,"fd_index":0}}})";
+inline constexpr char kWriteMultiple[] =
+    R"({"capabilities":{"write_multiple":true,"twin_socket":{"supported":true,"fd_index":0}}})";
 inline constexpr char kNoTwin[] = R"({"capabilities":{}})";
 
 struct ScriptedSession {

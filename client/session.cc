@@ -138,6 +138,11 @@ uint32_t Session::max_write_bytes() const {
   return std::min(max_data_xfer_bytes_, kSafeWriteBytes);
 }
 
+uint32_t Session::max_message_fds() const {
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(server_.capabilities.MaxMsgFds(), 1, kMaxFdsPerMessage));
+}
+
 int Session::poll_fd() const {
   if (options_.dma_service != DmaService::kPoll) return -1;
   return (twin_ ? *twin_ : main_).socket().fd().get();

@@ -80,6 +80,8 @@ class Session {
   uint64_t NoteBinding(IrqIndex index, uint32_t vector);
   // Whether that binding is still the last one of its vector.
   bool IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding);
+  // Notes that no vector of the type is bound any more.
+  void ForgetBindings(IrqIndex index);
 
   // One message each; at most max_read_bytes() and max_write_bytes(), above which they are
   // ResourceExhausted.
@@ -98,6 +100,11 @@ class Session {
   uint32_t max_data_xfer_bytes() const { return max_data_xfer_bytes_; }
   uint32_t max_read_bytes() const;
   uint32_t max_write_bytes() const;
+  // Descriptors that may go with one message to the server; at least 1.
+  uint32_t max_message_fds() const;
+  // Whether the server may be a libvfio-user, with its peculiarities. One that has taken the offer
+  // of REGION_WRITE_MULTI is not: no libvfio-user does.
+  bool may_be_libvfio_user() const { return !server_.capabilities.WriteMultiple(); }
   bool has_twin_socket() const { return twin_.has_value(); }
   const Socket& socket() const { return main_.socket(); }
 

@@ -151,6 +151,11 @@ bool Session::IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding) {
   return last != bindings_.end() && last->second == binding;
 }
 
+void Session::ForgetBindings(IrqIndex index) {
+  MutexLock lock(mu_);
+  absl::erase_if(bindings_, [index](const auto& entry) { return entry.first.first == index; });
+}
+
 absl::Status Session::MapDma(const DmaMapRequest& request, std::span<const FdView> fds) {
   const std::vector<uint8_t> body = Serialize(request);
   PendingCall call;

@@ -19,7 +19,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MOST_LINES = 400
 MOST_LINES_OF_PUBLIC_HEADER = 200
 PUBLIC_HEADERS = ("client/client.h", "client/client_options.h", "client/dma_mapping.h",
-                  "client/interrupt.h", "client/pci_function.h", "client/region.h",
+                  "client/interrupt.h", "client/interrupt_switch.h",
+                  "client/interrupt_type.h", "client/pci_function.h", "client/region.h",
                   "server/device.h", "server/dma_space.h", "server/server.h")
 BAD_NAMES = ("util", "utils", "common", "misc", "helper", "helpers")
 CPP_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -86,7 +86,18 @@ absl::Status Session::StartThread() {
   return absl::OkStatus();
 }
 
-void Session::ServeInBackground() { Close(twin_ ? twin_->Serve() : main_.ServeWhenIdle()); }
+void Session::ServeInBackground() {
+  EndWithCommands(twin_ ? twin_->Serve() : main_.ServeWhenIdle());
+}
+
+void Session::EndWithCommands(const absl::Status& why) {
+  // A server that has left may have answered before, and its replies be on the main socket still.
+  if (twin_ && absl::IsUnavailable(why)) {
+    main_.CloseAfterReplies(why);
+  } else {
+    Close(why);
+  }
+}
 
 absl::Status Session::Call(Command command, const MessageContent& content, PendingCall& call) {
   VFIO_USER_RETURN_IF_ERROR(CheckProcess());
@@ -151,7 +162,7 @@ int Session::poll_fd() const {
 absl::Status Session::Poll() {
   VFIO_USER_RETURN_IF_ERROR(CheckProcess());
   const absl::Status served = commands().Poll();
-  if (!served.ok()) Close(served);
+  if (!served.ok()) EndWithCommands(served);
   return status();
 }
 

@@ -132,6 +132,8 @@ class Session {
   // Ends the connection because of what the server said.
   absl::Status CloseBroken(const absl::Status& why);
   void Close(const absl::Status& reason);
+  // Ends the connection because where the server's commands come from has ended.
+  void EndWithCommands(const absl::Status& why);
 
   absl::StatusOr<RegionInfo> AskRegionInfo(RegionIndex index, uint32_t argsz);
   absl::Status CheckEcho(std::string_view reply, std::span<const uint8_t> body,

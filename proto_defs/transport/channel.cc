@@ -155,6 +155,14 @@ void Channel::Close(const absl::Status& reason) {
   Break(reason);
 }
 
+void Channel::CloseAfterReplies(const absl::Status& reason) {
+  MutexLock lock(mu_);
+  if (pending_.empty()) Break(reason);
+  // What has arrived stays readable. Whoever waits for it then reads up to the end, which breaks
+  // the channel.
+  if (broken_.ok()) stream_.Shutdown();
+}
+
 absl::Status Channel::status() const {
   MutexLock lock(mu_);
   return broken_;

@@ -139,6 +139,10 @@ class Channel {
   // Breaks the channel with `reason` (not OK), waking every thread in it. The first reason stays.
   void Close(const absl::Status& reason);
 
+  // The same, but calls whose replies have arrived get them, for a peer that is known to have left:
+  // others get Unavailable.
+  void CloseAfterReplies(const absl::Status& reason);
+
   // OK, or why the channel is broken.
   absl::Status status() const;
 

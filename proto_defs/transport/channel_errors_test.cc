@@ -295,5 +295,26 @@ TEST_F(ChannelErrorsTest, CloseEndsEveryCallWithItsReason) {
   EXPECT_THAT(peer_.ReceiveEof(), IsOk());
 }
 
+TEST_F(ChannelErrorsTest, CloseAfterRepliesGivesTheReplyThatHasArrived) {
+  PendingCall answered;
+  PendingCall forgotten;
+  const MessageHeader request = StartAndSee(answered);
+  StartAndSee(forgotten);
+  ASSERT_THAT(peer_.Reply(request), IsOk());
+
+  channel_.CloseAfterReplies(absl::UnavailableError("the peer left"));
+
+  EXPECT_THAT(channel_.Wait(answered, Soon()), IsOk());
+  EXPECT_THAT(channel_.Wait(forgotten, Soon()), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(peer_.ReceiveEof(), IsOk());
+}
+
+TEST_F(ChannelErrorsTest, CloseAfterRepliesClosesAtOnceWhenNoneIsWaitedFor) {
+  channel_.CloseAfterReplies(absl::UnavailableError("the peer left"));
+
+  EXPECT_EQ(channel_.status(), absl::UnavailableError("the peer left"));
+  EXPECT_THAT(peer_.ReceiveEof(), IsOk());
+}
+
 }  // namespace
 }  // namespace vfio_user

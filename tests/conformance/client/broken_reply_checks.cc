@@ -35,7 +35,6 @@ struct BrokenReply {
   std::string_view expects;
   Spoil spoil;
   bool needs_body = false;  // Only for replies that have one.
-  Requirement requirement = Requirement::kRequired;
 };
 
 using Body = std::vector<uint8_t>;
@@ -126,11 +125,12 @@ std::vector<ClientCheck> BrokenReplyChecks() {
   for (const RequestKind& kind : RequestKinds()) {
     for (const BrokenReply& reply : replies) {
       if (!Applies(reply, kind)) continue;
-      ClientCheck check = CheckOf(kind, reply.name);
-      check.description.requirement = reply.requirement;
-      check.description.expects = reply.expects;
-      check.run = [&kind, reply](Stage& stage) { return RunBroken(stage, kind, reply); };
-      checks.push_back(std::move(check));
+      for (const Sockets sockets : kBothSockets) {
+        ClientCheck check = CheckOf(kind, reply.name, sockets);
+        check.description.expects = reply.expects;
+        check.run = [&kind, reply](Stage& stage) { return RunBroken(stage, kind, reply); };
+        checks.push_back(std::move(check));
+      }
     }
   }
   return checks;

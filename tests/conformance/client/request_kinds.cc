@@ -90,11 +90,13 @@ const std::vector<RequestKind>& RequestKinds() {
   return kinds;
 }
 
-ClientCheck CheckOf(const RequestKind& kind, std::string_view name) {
+ClientCheck CheckOf(const RequestKind& kind, std::string_view name, Sockets sockets) {
   ClientCheck check;
-  check.description.name = fmt::format("{}/{}", kind.family, name);
+  check.description.name = fmt::format("{}/{}{}", kind.family, name,
+                                       sockets == Sockets::kMainAndTwin ? "-beside-a-twin" : "");
   check.description.section = kind.section;
   if (kind.needs) check.needs.push_back(*kind.needs);
+  check.stage.sockets = sockets;
   return check;
 }
 

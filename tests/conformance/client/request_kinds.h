@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "proto_defs/wire/command.h"
 #include "tests/conformance/client/client_check.h"
 #include "tests/conformance/client/client_under_test.h"
+#include "tests/conformance/client/scripted_server.h"
 #include "tests/conformance/client/stage.h"
 
 namespace vfio_user {
@@ -34,8 +36,12 @@ struct RequestKind {
 
 const std::vector<RequestKind>& RequestKinds();
 
-// A check of `kind`, to be completed.
-ClientCheck CheckOf(const RequestKind& kind, std::string_view name);
+// A check of `kind`, to be completed. Its name says which sockets it has.
+ClientCheck CheckOf(const RequestKind& kind, std::string_view name, Sockets sockets);
+
+// A client reads a main socket that carries the server's commands too in another way than one that
+// does not: what is about reading is tried with both.
+inline constexpr Sockets kBothSockets[] = {Sockets::kMain, Sockets::kMainAndTwin};
 
 // Prepares and calls.
 absl::Status Round(const RequestKind& kind, Stage& stage);

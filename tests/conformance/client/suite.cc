@@ -8,7 +8,8 @@ namespace vfio_user {
 
 std::vector<ClientCheck> AllClientChecks() {
   std::vector<ClientCheck> all;
-  for (auto* const family : {BrokenReplyChecks}) {
+  for (auto* const family :
+       {BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

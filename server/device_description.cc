@@ -5,38 +5,87 @@
 #include <bit>
 #include <cstdint>
 #include <set>
+#include <string_view>
 
+#include "absl/status/statusor.h"
 #include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/format.h"
 #include "proto_defs/wire/limits.h"
+#include "server/capability_description.h"
+#include "server/interrupt_types.h"
+#include "server/pci_layout.h"
 #include "server/region_description.h"
 
 namespace vfio_user {
 namespace {
 
-// Below it, the bits of a BAR that are not address would be needed for it (PCI 3.0, 6.2.5.1).
-constexpr uint64_t kLeastBarBytes = 16;
-constexpr uint64_t kLeastRomBytes = 2048;
-constexpr uint64_t kMostBarBytes = uint64_t{1} << 31;
+struct SizeLimits {
+  uint64_t least = 0;
+  uint64_t most = 0;
+};
+
+// Below the least, bits that are not address would be needed for it. PCI 3.0, 6.2.5.1 and 6.2.5.2.
+SizeLimits BarSizeLimits(const BarDescription& bar) {
+  if (bar.index == RegionIndex::kRom) return {2048, 16 << 20};
+  switch (bar.type) {
+    case BarType::kIoPorts:
+      return {4, 256};
+    case BarType::kMemory64:
+      return {16, uint64_t{1} << 63};
+    case BarType::kMemory32:
+      return {16, uint64_t{1} << 31};
+  }
+  return {};
+}
 
 // One pending bit for each vector, in words of 64.
 uint64_t PbaBytes(uint32_t vectors) { return (uint64_t{vectors} + 63) / 64 * 8; }
 
+absl::Status CheckBarSize(const BarDescription& bar) {
+  const SizeLimits limits = BarSizeLimits(bar);
+  if (std::has_single_bit(bar.size) && bar.size >= limits.least && bar.size <= limits.most) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("size is {:#x}, want a power of two from {:#x} to "
+                  "{:#x}",
+                  bar.size, limits.least, limits.most));
+}
+
+absl::Status CheckBarType(const BarDescription& bar) {
+  if (bar.index == RegionIndex::kRom) {
+    if (bar.type == BarType::kMemory32 && !bar.prefetchable && !bar.flags.Has(RegionFlag::kWrite)) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError("want 32-bit memory that cannot be written");
+  }
+  if (bar.type == BarType::kIoPorts && bar.prefetchable) {
+    return absl::InvalidArgumentError("I/O ports cannot be prefetchable");
+  }
+  if (bar.type == BarType::kMemory64 && bar.index == RegionIndex::kBar5) {
+    return absl::InvalidArgumentError("is 64-bit memory and has no register after its own");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBar(const BarDescription& bar) {
+  if (bar.index > RegionIndex::kRom) return absl::InvalidArgumentError("is not a BAR");
+  VFIO_USER_RETURN_IF_ERROR(CheckBarType(bar));
+  return CheckBarSize(bar);
+}
+
 absl::Status CheckBars(const DeviceDescription& description) {
-  std::set<RegionIndex> seen;
+  std::set<RegionIndex> registers;
   for (const BarDescription& bar : description.bars) {
-    if (bar.index > RegionIndex::kRom) {
-      return absl::InvalidArgumentError(fmt::format("{} is not a BAR", bar.index));
-    }
-    if (!seen.insert(bar.index).second) {
-      return absl::InvalidArgumentError(fmt::format("{} is there twice", bar.index));
-    }
-    const uint64_t least = bar.index == RegionIndex::kRom ? kLeastRomBytes : kLeastBarBytes;
-    if (!std::has_single_bit(bar.size) || bar.size < least || bar.size > kMostBarBytes) {
+    VFIO_USER_RETURN_IF_ERROR(Annotate(CheckBar(bar), fmt::format("{}", bar.index)));
+    const auto index = static_cast<uint32_t>(bar.index);
+    const uint32_t count = bar.type == BarType::kMemory64 ? 2 : 1;
+    for (uint32_t i = 0; i < count; ++i) {
+      if (registers.insert(RegionIndex{index + i}).second) continue;
       return absl::InvalidArgumentError(
-          fmt::format("{}: size is {:#x}, want a power of two from {:#x} to {:#x}", bar.index,
-                      bar.size, least, kMostBarBytes));
+          fmt::format("the register of {} is taken twice", RegionIndex{index + i}));
     }
   }
   return absl::OkStatus();
@@ -61,12 +110,25 @@ absl::Status CheckIrqs(const DeviceDescription& description) {
   return absl::OkStatus();
 }
 
-absl::Status CheckMsixPart(std::string_view what, uint64_t offset, uint64_t bytes,
-                           const RegionInfo& bar) {
-  if (offset % 8 == 0 && offset <= bar.size && bytes <= bar.size - offset) return absl::OkStatus();
+absl::Status CheckMsixPart(std::string_view what, const SparseArea& part,
+                           const BarDescription& bar) {
+  if (part.offset % 8 == 0 && part.offset <= bar.size && part.size <= bar.size - part.offset) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       fmt::format("MSI-X: {} at {:#x} + {:#x}, want a multiple of 8 within the {:#x} bytes of {}",
-                  what, offset, bytes, bar.size, bar.index));
+                  what, part.offset, part.size, bar.size, bar.index));
+}
+
+absl::StatusOr<BarDescription> MsixBar(const DeviceDescription& description) {
+  const RegionIndex index = description.msix->bar;
+  const BarDescription* const bar = FindBar(description, index);
+  if (bar != nullptr && index != RegionIndex::kRom && bar->type != BarType::kIoPorts &&
+      bar->flags.Has(RegionFlag::kRead) && bar->flags.Has(RegionFlag::kWrite)) {
+    return *bar;
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "MSI-X: the table is in {}, want a BAR of memory that can be read and written", index));
 }
 
 absl::Status CheckMsix(const DeviceDescription& description) {
@@ -76,14 +138,18 @@ absl::Status CheckMsix(const DeviceDescription& description) {
     return absl::InvalidArgumentError("MSI-X has vectors and no place for their table");
   }
   if (vectors == 0) return absl::InvalidArgumentError("MSI-X has a table and no vectors");
-  if (description.msix->bar > RegionIndex::kBar5) {
+  VFIO_USER_ASSIGN_OR_RETURN(const BarDescription bar, MsixBar(description));
+  const SparseArea table = {description.msix->table_offset,
+                            uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE};
+  const SparseArea pending = {description.msix->pba_offset, PbaBytes(vectors)};
+  VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("table", table, bar));
+  VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("pending bits", pending, bar));
+  if (table.offset < pending.offset + pending.size && pending.offset < table.offset + table.size) {
     return absl::InvalidArgumentError(
-        fmt::format("MSI-X: the table is in {}, want a BAR", description.msix->bar));
+        fmt::format("MSI-X: table at {:#x} + {:#x} overlaps pending bits at {:#x} + {:#x}",
+                    table.offset, table.size, pending.offset, pending.size));
   }
-  const RegionInfo bar = RegionsOf(description)[static_cast<size_t>(description.msix->bar)];
-  VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("table", description.msix->table_offset,
-                                          uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE, bar));
-  return CheckMsixPart("pending bits", description.msix->pba_offset, PbaBytes(vectors), bar);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -93,7 +159,8 @@ absl::Status CheckDescription(const DeviceDescription& description) {
   VFIO_USER_RETURN_IF_ERROR(CheckIrqs(description));
   VFIO_USER_RETURN_IF_ERROR(CheckMsix(description));
   VFIO_USER_RETURN_IF_ERROR(CheckMappableMemory(description));
-  return CheckDoorbells(description);
+  VFIO_USER_RETURN_IF_ERROR(CheckDoorbells(description));
+  return CheckCapabilities(description);
 }
 
 std::array<RegionInfo, kPciRegionCount> RegionsOf(const DeviceDescription& description) {
@@ -110,16 +177,9 @@ std::array<RegionInfo, kPciRegionCount> RegionsOf(const DeviceDescription& descr
     region.sparse_areas = MappableAreas(bar);
   }
   RegionInfo& config = regions[static_cast<size_t>(RegionIndex::kConfig)];
-  config.size = PCI_CFG_SPACE_SIZE;
+  config.size = ConfigSpaceBytes(description);
   config.flags = RegionFlags(RegionFlag::kRead) | RegionFlag::kWrite;
   return regions;
-}
-
-uint32_t VectorCount(const DeviceDescription& description, IrqIndex index) {
-  for (const IrqDescription& irq : description.irqs) {
-    if (irq.index == index) return irq.count;
-  }
-  return 0;
 }
 
 }  // namespace vfio_user

@@ -7,6 +7,7 @@
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/format.h"
+#include "server/interrupt_types.h"
 
 namespace vfio_user {
 namespace {
@@ -35,7 +36,8 @@ absl::StatusOr<std::vector<std::shared_ptr<const EventFd>>> AdoptAll(std::vector
 
 InterruptTable::InterruptTable(std::span<const IrqDescription> types) {
   for (const IrqDescription& type : types) {
-    types_.at(static_cast<size_t>(type.index)) = {type.flags, std::vector<Vector>(type.count)};
+    types_.at(static_cast<size_t>(type.index)) = {InterruptFlags(type.index),
+                                                  std::vector<Vector>(type.count)};
   }
 }
 
@@ -102,9 +104,6 @@ absl::StatusOr<std::span<InterruptTable::Vector>> InterruptTable::Select(
     if (request.data == IrqData::kEventfd) {
       return absl::UnimplementedError("SET_IRQS: masking through an eventfd");
     }
-  } else if (request.data == IrqData::kEventfd && !type.flags.Has(IrqInfoFlag::kEventfd)) {
-    return absl::InvalidArgumentError(
-        fmt::format("SET_IRQS: {} of the device does not signal eventfds", request.index));
   }
   return std::span(type.vectors).subspan(request.start, request.count);
 }

@@ -31,14 +31,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 const IrqDescription kTypes[] = {
-    {.index = IrqIndex::kIntx,
-     .count = 1,
-     .flags =
-         IrqInfoFlags(IrqInfoFlag::kEventfd) | IrqInfoFlag::kMaskable | IrqInfoFlag::kAutomasked},
-    {.index = IrqIndex::kMsi, .count = 2, .flags = {}},
-    {.index = IrqIndex::kMsix,
-     .count = 4,
-     .flags = IrqInfoFlags(IrqInfoFlag::kEventfd) | IrqInfoFlag::kMaskable},
+    {.index = IrqIndex::kIntx, .count = 1},
+    {.index = IrqIndex::kMsi, .count = 2},
+    {.index = IrqIndex::kMsix, .count = 4},
     {.index = IrqIndex::kErr, .count = 1},
 };
 
@@ -196,7 +191,6 @@ TEST_F(InterruptTableTest, RefusesWhatTheDeviceDoesNotHave) {
       // What the types do not do.
       Request(IrqIndex::kErr, IrqData::kNone, IrqAction::kMask, 0, 1),
       Request(IrqIndex::kErr, IrqData::kNone, IrqAction::kUnmask, 0, 1),
-      BindRequest(IrqIndex::kMsi, 0, 1),
   };
 
   for (const SetIrqsRequest& request : wrong) {

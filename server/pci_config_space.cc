@@ -2,100 +2,98 @@
 
 #include <linux/pci_regs.h>
 
-#include "server/device_description.h"
+#include "server/pci_capabilities.h"
+#include "server/pci_header.h"
 
 namespace vfio_user {
 namespace {
 
-static_assert(PciConfigSpace::kBytes == PCI_CFG_SPACE_SIZE);
-
-constexpr size_t kFirstCapability = PCI_STD_HEADER_SIZEOF;
-
-// The register of a BAR, or of the expansion ROM, which is not next to them.
-size_t BarRegister(RegionIndex index) {
-  if (index == RegionIndex::kRom) return PCI_ROM_ADDRESS;
-  return PCI_BASE_ADDRESS_0 + sizeof(uint32_t) * static_cast<size_t>(index);
-}
+constexpr uint16_t kD0 = 0;
+constexpr uint16_t kD3hot = 3;
 
 }  // namespace
 
-PciConfigSpace::PciConfigSpace(const DeviceDescription& description) {
-  AddHeader(description);
-  for (const BarDescription& bar : description.bars) AddBar(bar);
-  if (description.msix.has_value()) {
-    AddMsix(*description.msix, VectorCount(description, IrqIndex::kMsix));
-  }
-  Reset();
+PciConfigSpace::PciConfigSpace(const DeviceDescription& description)
+    : layout_(description),
+      registers_(ConfigSpaceBytes(description)),
+      can_reset_(description.express.has_value() && description.express->function_level_reset),
+      masks_msi_(layout_.msi != 0 && description.msi.per_vector_mask) {
+  DefineHeader(description, registers_);
+  DefineCapabilities(description, layout_, registers_);
 }
 
-void PciConfigSpace::AddHeader(const DeviceDescription& description) {
-  const PciIdentity& pci = description.pci;
-  Set16(PCI_VENDOR_ID, pci.vendor_id);
-  Set16(PCI_DEVICE_ID, pci.device_id);
-  Set32(PCI_CLASS_REVISION, pci.class_code << 8 | pci.revision);
-  Set16(PCI_SUBSYSTEM_VENDOR_ID, pci.subsystem_vendor_id);
-  Set16(PCI_SUBSYSTEM_ID, pci.subsystem_id);
-  LetWrite16(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
-  // Without a meaning to the device: firmware keeps things there.
-  LetWrite16(PCI_CACHE_LINE_SIZE, 0xffff);  // And the latency timer.
-  LetWrite16(PCI_INTERRUPT_LINE, 0x00ff);
-  if (VectorCount(description, IrqIndex::kIntx) > 0) Set8(PCI_INTERRUPT_PIN, 1);  // INTA#.
+PciWriteEffect PciConfigSpace::Write(size_t offset, std::span<const std::byte> from) {
+  const size_t power = layout_.power_management + PCI_PM_CTRL;
+  const auto before = registers_.Get<uint16_t>(power);
+  registers_.Write(offset, from);
+  if (layout_.power_management != 0) KeepPowerState(before);
+  return AsksForReset(offset, from) ? PciWriteEffect::kFunctionReset : PciWriteEffect::kNone;
 }
 
-void PciConfigSpace::AddBar(const BarDescription& bar) {
-  const auto address_bits = ~static_cast<uint32_t>(bar.size - 1);
-  const uint32_t enable = bar.index == RegionIndex::kRom ? PCI_ROM_ADDRESS_ENABLE : 0;
-  // 32 bits, memory, not prefetchable: the bits that are not address are all 0.
-  LetWrite32(BarRegister(bar.index), address_bits | enable);
+void PciConfigSpace::KeepPowerState(uint16_t before) {
+  const size_t at = layout_.power_management + PCI_PM_CTRL;
+  const auto control = registers_.Get<uint16_t>(at);
+  const uint16_t state = control & PCI_PM_CTRL_STATE_MASK;
+  if (state == kD0 || state == kD3hot) return;
+  registers_.Put(at, static_cast<uint16_t>((control & ~PCI_PM_CTRL_STATE_MASK) |
+                                           (before & PCI_PM_CTRL_STATE_MASK)));
 }
 
-void PciConfigSpace::AddMsix(const MsixDescription& msix, uint32_t vectors) {
-  const size_t at = kFirstCapability;
-  const auto bar = static_cast<uint32_t>(msix.bar);
-  Set16(PCI_STATUS, PCI_STATUS_CAP_LIST);
-  Set8(PCI_CAPABILITY_LIST, kFirstCapability);
-  Set8(at + PCI_CAP_LIST_ID, PCI_CAP_ID_MSIX);
-  Set8(at + PCI_CAP_LIST_NEXT, 0);
-  // The register has the number of the last vector.
-  Set16(at + PCI_MSIX_FLAGS, static_cast<uint16_t>((vectors - 1) & PCI_MSIX_FLAGS_QSIZE));
-  LetWrite16(at + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
-  Set32(at + PCI_MSIX_TABLE, msix.table_offset | bar);
-  Set32(at + PCI_MSIX_PBA, msix.pba_offset | bar);
+bool PciConfigSpace::AsksForReset(size_t offset, std::span<const std::byte> written) const {
+  if (!can_reset_) return false;
+  const size_t high_byte = layout_.express + PCI_EXP_DEVCTL + 1;
+  if (high_byte < offset || high_byte - offset >= written.size()) return false;
+  const auto value = std::to_integer<uint16_t>(written[high_byte - offset]);
+  return (value << 8 & PCI_EXP_DEVCTL_BCR_FLR) != 0;
 }
 
-void PciConfigSpace::Read(size_t offset, std::span<std::byte> into) const {
-  for (std::byte& byte : into) byte = std::byte{value_.at(offset++)};
+bool PciConfigSpace::may_master() const {
+  return (registers_.Get<uint16_t>(PCI_COMMAND) & PCI_COMMAND_MASTER) != 0 &&
+         !Has(layout_.power_management, PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
 }
 
-void PciConfigSpace::Write(size_t offset, std::span<const std::byte> from) {
-  for (const std::byte byte : from) {
-    const uint8_t bits = writable_.at(offset);
-    value_[offset] =
-        static_cast<uint8_t>((value_[offset] & ~bits) | (std::to_integer<uint8_t>(byte) & bits));
-    ++offset;
-  }
+bool PciConfigSpace::intx_disabled() const {
+  return (registers_.Get<uint16_t>(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) != 0;
 }
 
-void PciConfigSpace::Set8(size_t offset, uint8_t value) { initial_.at(offset) = value; }
-
-void PciConfigSpace::Set16(size_t offset, uint16_t value) {
-  Set8(offset, static_cast<uint8_t>(value & 0xff));
-  Set8(offset + 1, static_cast<uint8_t>(value >> 8));
+bool PciConfigSpace::msi_enabled() const {
+  return Has(layout_.msi, PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE);
 }
 
-void PciConfigSpace::Set32(size_t offset, uint32_t value) {
-  Set16(offset, static_cast<uint16_t>(value & 0xffff));
-  Set16(offset + 2, static_cast<uint16_t>(value >> 16));
+uint32_t PciConfigSpace::msi_mask() const {
+  return masks_msi_ ? registers_.Get<uint32_t>(layout_.msi + PCI_MSI_MASK_64) : 0;
 }
 
-void PciConfigSpace::LetWrite16(size_t offset, uint16_t bits) {
-  writable_.at(offset) = static_cast<uint8_t>(bits & 0xff);
-  writable_.at(offset + 1) = static_cast<uint8_t>(bits >> 8);
+bool PciConfigSpace::msix_enabled() const {
+  return Has(layout_.msix, PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
 }
 
-void PciConfigSpace::LetWrite32(size_t offset, uint32_t bits) {
-  LetWrite16(offset, static_cast<uint16_t>(bits & 0xffff));
-  LetWrite16(offset + 2, static_cast<uint16_t>(bits >> 16));
+bool PciConfigSpace::msix_masked() const {
+  return Has(layout_.msix, PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_MASKALL);
+}
+
+void PciConfigSpace::ShowIntx(IntxLine line) {
+  const auto status = registers_.Get<uint16_t>(PCI_STATUS);
+  const uint16_t bit = line == IntxLine::kUp ? PCI_STATUS_INTERRUPT : 0;
+  registers_.Put(PCI_STATUS, static_cast<uint16_t>((status & ~PCI_STATUS_INTERRUPT) | bit));
+}
+
+void PciConfigSpace::ShowMsiPending(uint32_t vectors) {
+  if (masks_msi_) registers_.Put(layout_.msi + PCI_MSI_PENDING_64, vectors);
+}
+
+std::vector<std::byte> PciConfigSpace::Save() const {
+  PciConfigSpace quiet(*this);
+  quiet.ShowIntx(IntxLine::kDown);
+  quiet.ShowMsiPending(0);
+  std::vector<std::byte> bytes(size());
+  quiet.Read(0, bytes);
+  return bytes;
+}
+
+absl::Status PciConfigSpace::Restore(std::span<const std::byte> saved) {
+  if (registers_.Restore(saved)) return absl::OkStatus();
+  return absl::InvalidArgumentError("the config space that was saved is another device's");
 }
 
 }  // namespace vfio_user

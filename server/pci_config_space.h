@@ -2,49 +2,70 @@
 #ifndef SERVER_PCI_CONFIG_SPACE_H_
 #define SERVER_PCI_CONFIG_SPACE_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "server/device.h"
+#include "server/interrupt_types.h"
+#include "server/pci_layout.h"
+#include "server/pci_registers.h"
 
 namespace vfio_user {
 
-// 256 bytes: a type 0 header and the capabilities that the description calls for. Reads have no
-// effects, and a write changes the bits that software may change, so that all there is to know is
-// two bits per bit: its value, and whether it can be written. Sizing a BAR needs nothing more: its
-// address bits below its size cannot be written.
-//
-// Pure. Thread-compatible.
+enum class PciWriteEffect {
+  kNone,
+  kFunctionReset,  // Software asks for a function level reset.
+};
+
+// Says what software has set; what follows from it is the caller's to do. Pure. Thread-compatible.
 class PciConfigSpace {
  public:
-  static constexpr size_t kBytes = 256;
-
   // The description must have passed CheckDescription.
   explicit PciConfigSpace(const DeviceDescription& description);
 
-  // The range must be within kBytes; any length and alignment.
-  void Read(size_t offset, std::span<std::byte> into) const;
-  void Write(size_t offset, std::span<const std::byte> from);
+  size_t size() const { return registers_.size(); }
+
+  // The range must be within size(); any length and alignment.
+  void Read(size_t offset, std::span<std::byte> into) const { registers_.Read(offset, into); }
+  PciWriteEffect Write(size_t offset, std::span<const std::byte> from);
 
   // Back to the state after power-on.
-  void Reset() { value_ = initial_; }
+  void Reset() { registers_.Reset(); }
+
+  // Whether the device may read and write memory: bus mastering is on, and the device in D0.
+  bool may_master() const;
+  bool intx_disabled() const;
+  bool msi_enabled() const;
+  uint32_t msi_mask() const;  // A bit for each vector.
+  bool msix_enabled() const;
+  bool msix_masked() const;  // The function mask, for all vectors.
+
+  // What the hardware shows: the line in the status register, pending vectors of MSI, a bit each,
+  // where there is a register for them.
+  void ShowIntx(IntxLine line);
+  void ShowMsiPending(uint32_t vectors);
+
+  // All bytes, but for what the hardware shows.
+  std::vector<std::byte> Save() const;
+  // InvalidArgument for bytes that Save cannot have made of a device with this description. On
+  // error, no change.
+  absl::Status Restore(std::span<const std::byte> saved);
 
  private:
-  void AddHeader(const DeviceDescription& description);
-  void AddBar(const BarDescription& bar);
-  void AddMsix(const MsixDescription& msix, uint32_t vectors);
+  bool Has(size_t capability, size_t offset, uint16_t bits) const {
+    return capability != 0 && (registers_.Get<uint16_t>(capability + offset) & bits) != 0;
+  }
+  // Writes of D1 and D2 have no effect on a device that does not have them.
+  void KeepPowerState(uint16_t before);
+  bool AsksForReset(size_t offset, std::span<const std::byte> written) const;
 
-  void Set8(size_t offset, uint8_t value);
-  void Set16(size_t offset, uint16_t value);
-  void Set32(size_t offset, uint32_t value);
-  void LetWrite16(size_t offset, uint16_t bits);
-  void LetWrite32(size_t offset, uint32_t bits);
-
-  std::array<uint8_t, kBytes> initial_ = {};
-  std::array<uint8_t, kBytes> writable_ = {};
-  std::array<uint8_t, kBytes> value_ = {};
+  PciLayout layout_;
+  PciRegisters registers_;
+  bool can_reset_ = false;
+  bool masks_msi_ = false;
 };
 
 }  // namespace vfio_user

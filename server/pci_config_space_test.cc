@@ -4,160 +4,179 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/device_info.h"
 #include "server/device.h"
+#include "server/interrupt_types.h"
+#include "server/pci_config_fixture.h"
+#include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
 namespace {
 
-using ::testing::Each;
 using ::testing::ElementsAre;
 
+// Power management at 0x40, MSI at 0x48, MSI-X at 0x60, PCI Express at 0x6c.
 DeviceDescription Description() {
   DeviceDescription description;
-  description.pci = {.vendor_id = 0x1234,
-                     .device_id = 0xdc01,
-                     .subsystem_vendor_id = 0x5678,
-                     .subsystem_id = 0x9abc,
-                     .class_code = 0x088000,
-                     .revision = 3};
-  description.bars = {{.index = RegionIndex::kBar0, .size = 0x1000},
-                      {.index = RegionIndex::kBar2, .size = 0x10},
-                      {.index = RegionIndex::kRom, .size = 0x800}};
+  description.bars = {{.index = RegionIndex::kBar0, .size = 0x1000}};
   description.irqs = {{.index = IrqIndex::kIntx, .count = 1},
+                      {.index = IrqIndex::kMsi, .count = 8},
                       {.index = IrqIndex::kMsix, .count = 5}};
+  description.power_management = true;
+  description.msi.per_vector_mask = true;
   description.msix = {.bar = RegionIndex::kBar0, .table_offset = 0x800, .pba_offset = 0xc00};
+  description.express = PciExpressDescription();
   return description;
 }
 
-class PciConfigSpaceTest : public testing::Test {
+class PciConfigSpaceTest : public PciConfigFixture {
  protected:
-  std::vector<uint8_t> Read(size_t offset, size_t count) const {
-    std::vector<uint8_t> bytes(count);
-    config_.Read(offset, std::as_writable_bytes(std::span(bytes)));
-    return bytes;
-  }
-  void Write(size_t offset, std::vector<uint8_t> bytes) {
-    config_.Write(offset, std::as_bytes(std::span(bytes)));
-  }
-
-  PciConfigSpace config_{Description()};
+  PciConfigSpaceTest() { Make(Description()); }
 };
 
-TEST_F(PciConfigSpaceTest, ShowsTheIdentity) {
-  EXPECT_THAT(Read(0x00, 4), ElementsAre(0x34, 0x12, 0x01, 0xdc));
-  // Revision, then programming interface, subclass, base class; then header type 0.
-  EXPECT_THAT(Read(0x08, 4), ElementsAre(3, 0x00, 0x80, 0x08));
-  EXPECT_THAT(Read(0x0e, 1), ElementsAre(0));
-  EXPECT_THAT(Read(0x2c, 4), ElementsAre(0x78, 0x56, 0xbc, 0x9a));
+TEST_F(PciConfigSpaceTest, StartsWithEverythingOff) {
+  EXPECT_FALSE(config_.may_master());
+  EXPECT_FALSE(config_.intx_disabled());
+  EXPECT_FALSE(config_.msi_enabled());
+  EXPECT_EQ(config_.msi_mask(), 0u);
+  EXPECT_FALSE(config_.msix_enabled());
+  EXPECT_FALSE(config_.msix_masked());
 }
 
-TEST_F(PciConfigSpaceTest, KeepsTheIdentityWhateverIsWritten) {
-  const std::vector<uint8_t> before = Read(0x00, 4);
+TEST_F(PciConfigSpaceTest, LetsTheDeviceMasterByTheCommandRegisterAndInD0) {
+  Write(0x04, {0x04});
+  EXPECT_TRUE(config_.may_master());
 
-  Write(0x00, {0xff, 0xff, 0xff, 0xff});
-  Write(0x08, {0xff, 0xff, 0xff, 0xff});
+  Write(0x44, {3});
+  EXPECT_FALSE(config_.may_master());
 
-  EXPECT_EQ(Read(0x00, 4), before);
-  EXPECT_THAT(Read(0x08, 4), ElementsAre(3, 0x00, 0x80, 0x08));
+  Write(0x44, {0});
+  EXPECT_TRUE(config_.may_master());
+  Write(0x04, {0x02});
+  EXPECT_FALSE(config_.may_master());
 }
 
-TEST_F(PciConfigSpaceTest, LetsMemoryBusMasterAndIntxDisableBeSwitched) {
-  EXPECT_THAT(Read(0x04, 2), ElementsAre(0, 0));
+TEST_F(PciConfigSpaceTest, SaysThatIntxIsDisabled) {
+  Write(0x05, {0x04});
 
-  Write(0x04, {0xff, 0xff});
-
-  EXPECT_THAT(Read(0x04, 2), ElementsAre(0x06, 0x04));
+  EXPECT_TRUE(config_.intx_disabled());
 }
 
-TEST_F(PciConfigSpaceTest, HasACapabilityListInItsStatusWhichCannotBeWritten) {
+TEST_F(PciConfigSpaceTest, TellsMsiAndMsixApart) {
+  Write(0x4a, {0x01});
+  EXPECT_TRUE(config_.msi_enabled());
+  EXPECT_FALSE(config_.msix_enabled());
+
+  Write(0x4a, {0x00});
+  Write(0x62, {0x00, 0x80});
+  EXPECT_FALSE(config_.msi_enabled());
+  EXPECT_TRUE(config_.msix_enabled());
+  EXPECT_FALSE(config_.msix_masked());
+
+  Write(0x62, {0x00, 0x40});
+  EXPECT_FALSE(config_.msix_enabled());
+  EXPECT_TRUE(config_.msix_masked());
+}
+
+TEST_F(PciConfigSpaceTest, SaysWhichVectorsOfMsiAreMasked) {
+  Write(0x58, {0xa5, 0xff});
+
+  EXPECT_EQ(config_.msi_mask(), 0xa5u);
+}
+
+TEST_F(PciConfigSpaceTest, HasNothingToSwitchWithoutCapabilities) {
+  Make(DeviceDescription());
+
+  Write(0, std::vector<uint8_t>(256, 0xff));
+
+  EXPECT_TRUE(config_.may_master());
+  EXPECT_FALSE(config_.msi_enabled());
+  EXPECT_EQ(config_.msi_mask(), 0u);
+  EXPECT_FALSE(config_.msix_enabled());
+  EXPECT_FALSE(config_.msix_masked());
+}
+
+TEST_F(PciConfigSpaceTest, ShowsTheIntxLineInItsStatus) {
+  config_.ShowIntx(IntxLine::kUp);
+  EXPECT_THAT(Read(0x06, 2), ElementsAre(0x18, 0x00));
+
   Write(0x06, {0xff, 0xff});
+  EXPECT_THAT(Read(0x06, 2), ElementsAre(0x18, 0x00));
+
+  config_.ShowIntx(IntxLine::kDown);
   EXPECT_THAT(Read(0x06, 2), ElementsAre(0x10, 0x00));
-
-  Write(0x06, {0x00, 0x00});
-  EXPECT_THAT(Read(0x06, 2), ElementsAre(0x10, 0x00));
 }
 
-TEST_F(PciConfigSpaceTest, ReadsBackTheSizeOfABarWhenAllOnesWereWritten) {
-  Write(0x10, {0xff, 0xff, 0xff, 0xff});
-  Write(0x14, {0xff, 0xff, 0xff, 0xff});
-  Write(0x18, {0xff, 0xff, 0xff, 0xff});
-
-  EXPECT_THAT(Read(0x10, 4), ElementsAre(0x00, 0xf0, 0xff, 0xff));
-  EXPECT_THAT(Read(0x14, 4), Each(0));  // Not there.
-  EXPECT_THAT(Read(0x18, 4), ElementsAre(0xf0, 0xff, 0xff, 0xff));
-}
-
-TEST_F(PciConfigSpaceTest, KeepsTheAddressOfABar) {
-  Write(0x10, {0x00, 0x50, 0x43, 0x21});
-
-  EXPECT_THAT(Read(0x10, 4), ElementsAre(0x00, 0x50, 0x43, 0x21));
-}
-
-TEST_F(PciConfigSpaceTest, SizesTheRomAndLetsItBeEnabled) {
-  Write(0x30, {0x00, 0xf8, 0xff, 0xff});
-  EXPECT_THAT(Read(0x30, 4), ElementsAre(0x00, 0xf8, 0xff, 0xff));
-
-  Write(0x30, {0xff, 0xff, 0xff, 0xff});
-  EXPECT_THAT(Read(0x30, 4), ElementsAre(0x01, 0xf8, 0xff, 0xff));
-}
-
-TEST_F(PciConfigSpaceTest, NamesInterruptPinAOnlyWithIntx) {
-  EXPECT_THAT(Read(0x3d, 1), ElementsAre(1));
+TEST_F(PciConfigSpaceTest, ShowsPendingVectorsOfMsiWhereThereIsARegisterForThem) {
+  config_.ShowMsiPending(0x81);
+  EXPECT_THAT(Read(0x5c, 4), ElementsAre(0x81, 0, 0, 0));
 
   DeviceDescription without = Description();
-  without.irqs.erase(without.irqs.begin());
-  config_ = PciConfigSpace(without);
-
-  EXPECT_THAT(Read(0x3d, 1), ElementsAre(0));
+  without.msi.per_vector_mask = false;
+  Make(without);
+  const std::vector<uint8_t> before = Read(0, 256);
+  config_.ShowMsiPending(0x81);
+  EXPECT_EQ(Read(0, 256), before);
 }
 
-TEST_F(PciConfigSpaceTest, DescribesMsix) {
-  EXPECT_THAT(Read(0x34, 1), ElementsAre(0x40));
-  // Id 0x11, no next, table size 5 - 1.
-  EXPECT_THAT(Read(0x40, 4), ElementsAre(0x11, 0x00, 0x04, 0x00));
-  EXPECT_THAT(Read(0x44, 4), ElementsAre(0x00, 0x08, 0x00, 0x00));
-  EXPECT_THAT(Read(0x48, 4), ElementsAre(0x00, 0x0c, 0x00, 0x00));
+TEST_F(PciConfigSpaceTest, TellsOfAFunctionResetHoweverItIsWritten) {
+  const auto reset = PciWriteEffect::kFunctionReset;
+  EXPECT_EQ(Write(0x74, {0x10, 0xa8}), reset);
+  EXPECT_EQ(Write(0x75, {0x80}), reset);
+  EXPECT_EQ(Write(0x74, {0x10, 0xa8, 0, 0}), reset);
+  EXPECT_EQ(Write(0x70, std::vector<uint8_t>(8, 0xff)), reset);
+
+  const auto none = PciWriteEffect::kNone;
+  EXPECT_EQ(Write(0x74, {0x10, 0x28}), none);
+  EXPECT_EQ(Write(0x74, {0xff}), none);
+  EXPECT_EQ(Write(0x76, {0xff, 0xff}), none);
+  EXPECT_EQ(Write(0x75, {}), none);
 }
 
-TEST_F(PciConfigSpaceTest, LetsOnlyEnableAndFunctionMaskOfMsixBeWritten) {
-  Write(0x40, std::vector<uint8_t>(12, 0xff));
-
-  EXPECT_THAT(Read(0x40, 4), ElementsAre(0x11, 0x00, 0x04, 0xc0));
-  EXPECT_THAT(Read(0x44, 4), ElementsAre(0x00, 0x08, 0x00, 0x00));
-}
-
-TEST_F(PciConfigSpaceTest, HasNoCapabilitiesWithoutMsix) {
+TEST_F(PciConfigSpaceTest, IgnoresTheResetBitOfADeviceThatLacksIt) {
   DeviceDescription without = Description();
-  without.msix.reset();
-  config_ = PciConfigSpace(without);
+  without.express->function_level_reset = false;
+  Make(without);
 
-  EXPECT_THAT(Read(0x06, 2), ElementsAre(0, 0));
-  EXPECT_THAT(Read(0x34, 1), ElementsAre(0));
-  EXPECT_THAT(Read(0x40, 12), Each(0));
+  EXPECT_EQ(Write(0x74, {0x10, 0xa8}), PciWriteEffect::kNone);
 }
-
-TEST_F(PciConfigSpaceTest, TakesWritesOfOneByteAndAcrossRegisters) {
-  Write(0x3c, {0x0b});
-  EXPECT_THAT(Read(0x3c, 1), ElementsAre(0x0b));
-
-  // The high half of one BAR and the low half of the next, which is not there.
-  Write(0x12, {0xaa, 0xbb, 0xcc, 0xdd});
-  EXPECT_THAT(Read(0x10, 8), ElementsAre(0, 0, 0xaa, 0xbb, 0, 0, 0, 0));
-}
-
-TEST_F(PciConfigSpaceTest, IsReadWhole) { EXPECT_EQ(Read(0, 256).size(), 256u); }
 
 TEST_F(PciConfigSpaceTest, GoesBackToPowerOnWhenReset) {
-  const std::vector<uint8_t> before = Read(0, 256);
-  Write(0, std::vector<uint8_t>(256, 0xff));
-  ASSERT_NE(Read(0, 256), before);
+  const std::vector<uint8_t> before = Read(0, 4096);
+  Write(0, std::vector<uint8_t>(4096, 0xff));
+  ASSERT_NE(Read(0, 4096), before);
 
   config_.Reset();
 
-  EXPECT_EQ(Read(0, 256), before);
+  EXPECT_EQ(Read(0, 4096), before);
+}
+
+TEST_F(PciConfigSpaceTest, IsRestoredToWhatItWas) {
+  Write(0, std::vector<uint8_t>(256, 0xff));
+  const std::vector<uint8_t> before = Read(0, 4096);
+  config_.ShowIntx(IntxLine::kUp);
+  config_.ShowMsiPending(3);
+  const std::vector<std::byte> saved = config_.Save();
+  config_.Reset();
+
+  ASSERT_THAT(config_.Restore(saved), IsOk());
+
+  EXPECT_EQ(Read(0, 4096), before);
+}
+
+TEST_F(PciConfigSpaceTest, IsNotRestoredToWhatItCannotBe) {
+  std::vector<std::byte> saved = config_.Save();
+  const std::vector<uint8_t> before = Read(0, 4096);
+  saved[0x10] = std::byte{0x01};  // A BAR of ports.
+
+  EXPECT_THAT(config_.Restore(saved), StatusIs(absl::StatusCode::kInvalidArgument));
+  saved.resize(256);
+  EXPECT_THAT(config_.Restore(saved), StatusIs(absl::StatusCode::kInvalidArgument));
+
+  EXPECT_EQ(Read(0, 4096), before);
 }
 
 }  // namespace

@@ -12,15 +12,14 @@
 
 #include "absl/status/status.h"
 #include "proto_defs/wire/device_info.h"
-#include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/region_info.h"
 #include "server/device.h"
 #include "server/devices/bar_memory.h"
 
 namespace vfio_user {
 
-// BAR0 is 4 KiB of memory, BAR2 can only be read, BAR3 only be written. INTx, which can be masked,
-// and four MSI-X vectors, with their table in BAR1.
+// BAR0 is 4 KiB of memory, BAR2 can only be read, BAR3 only be written. INTx, four MSI-X
+// vectors, with their table in BAR1, and ERR.
 class ProbeDevice : public Device {
  public:
   // Called with what is written to BAR0, as a number, after it was written.
@@ -35,10 +34,9 @@ class ProbeDevice : public Device {
         {.index = RegionIndex::kBar2, .size = 16, .flags = RegionFlag::kRead},
         {.index = RegionIndex::kBar3, .size = 16, .flags = RegionFlag::kWrite},
     };
-    description_.irqs = {{.index = IrqIndex::kIntx,
-                          .count = 1,
-                          .flags = IrqInfoFlags(IrqInfoFlag::kEventfd) | IrqInfoFlag::kMaskable},
-                         {.index = IrqIndex::kMsix, .count = 4}};
+    description_.irqs = {{.index = IrqIndex::kIntx, .count = 1},
+                         {.index = IrqIndex::kMsix, .count = 4},
+                         {.index = IrqIndex::kErr, .count = 1}};
     description_.msix = {.bar = RegionIndex::kBar1, .table_offset = 0, .pba_offset = 0x800};
   }
   ~ProbeDevice() override {

@@ -87,7 +87,7 @@ TEST_F(ServerAnswersTest, IrqInfoHasTheVectors) {
   Start();
 
   EXPECT_THAT(BodyOf(Command::kDeviceGetIrqInfo, {16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}),
-              ElementsAre(16, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0));
+              ElementsAre(16, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0));
   EXPECT_THAT(BodyOf(Command::kDeviceGetIrqInfo, {16, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0}),
               ElementsAre(16, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0));
 }

@@ -10,6 +10,7 @@
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "server/client_memory.h"
+#include "server/dma_write_log.h"
 
 namespace vfio_user {
 namespace {
@@ -120,6 +121,7 @@ void ClientDmaSpace::Disconnect() {
   memories.clear();
   connection.reset();
   all_released_.get();
+  write_log_.Stop();
 }
 
 size_t ClientDmaSpace::mapping_count() const {
@@ -151,6 +153,9 @@ absl::Status ClientDmaSpace::Transfer(std::span<const typename DmaTransfer<Byte>
     }
     if (transfer.needs_messenger()) messenger = messenger_;
   }
+  // Before `transfer` lets go of the memory: until then a DMA_UNMAP waits, which reads the log.
+  std::optional<DmaWriteLog::Writing> writing;
+  if constexpr (DmaTransfer<Byte>::kIsWrite) writing.emplace(write_log_, pieces);
   return transfer.Run(messenger.get(), token);
 }
 

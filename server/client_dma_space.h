@@ -22,6 +22,7 @@
 #include "server/dma_messenger.h"
 #include "server/dma_space.h"
 #include "server/dma_transfer.h"
+#include "server/dma_write_log.h"
 #include "server/file_pool.h"
 
 namespace vfio_user {
@@ -74,6 +75,9 @@ class ClientDmaSpace final : public DmaSpace {
 
   size_t mapping_count() const;
 
+  // Where writes are logged, on whichever path, while a client has that on. Off after Disconnect.
+  DmaWriteLog& write_log() { return write_log_; }
+
   using DmaSpace::Read;
   using DmaSpace::Write;
   absl::Status Read(std::span<const DmaReadPiece> pieces, DmaAccessPath path) override;
@@ -85,6 +89,7 @@ class ClientDmaSpace final : public DmaSpace {
                         DmaAccessPath path);
 
   const Options options_;
+  DmaWriteLog write_log_;
   DmaCancellation cancellation_;
 
   // Held while a descriptor is looked at and mapped. Before mu_, never after.

@@ -23,7 +23,8 @@ class Migratable {
   // interrupt sent; register accesses still come, and what they start is kept for Resume(). A reset
   // does not end the pause.
   virtual void Pause() = 0;
-  // Go on from where Pause() found it, or from what Restore() brought. Protocol thread.
+  // Go on from where Pause() found it, or from what Restore() brought. On the worker thread, so
+  // that it comes after Restore().
   virtual void Resume() = 0;
 
   // The state, in a form of the device's own that says its version. On the worker thread, paused.

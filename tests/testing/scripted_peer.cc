@@ -109,16 +109,22 @@ absl::StatusOr<ScriptedPeer::Connected> ScriptedPeer::Pair() {
   return Connected{ScriptedPeer(UniqueFd(fds[0])), UniqueFd(fds[1])};
 }
 
-absl::StatusOr<ScriptedPeer> ScriptedPeer::Connect(const std::string& path) {
+absl::StatusOr<ScriptedPeer> ScriptedPeer::Connect(const std::string& path,
+                                                   absl::Duration patience) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) return absl::InvalidArgumentError("path too long");
   std::memcpy(address.sun_path, path.c_str(), path.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // connect() waits only when the queue of clients is full, and then this long.
+  const timeval timeout = Deadline::In(patience).SocketTimeout();
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0) {
+    return ErrnoStatus(errno, "SO_SNDTIMEO");
+  }
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return ErrnoStatus(errno, path);
   }
-  return ScriptedPeer(std::move(socket));
+  return ScriptedPeer(std::move(socket), patience);
 }
 
 ScriptedPeer::ScriptedPeer(UniqueFd socket, absl::Duration patience)

@@ -40,14 +40,18 @@ class ScriptedPeer {
 
   struct Connected;
 
+  static constexpr absl::Duration kUsualPatience = absl::Seconds(20);
+
   // A peer, and the socket that is connected to it.
   static absl::StatusOr<Connected> Pair();
 
-  // A client of whoever listens at `path`.
-  static absl::StatusOr<ScriptedPeer> Connect(const std::string& path);
+  // A client of whoever listens at `path`. Unavailable when too many wait there already and none is
+  // let in within `patience`.
+  static absl::StatusOr<ScriptedPeer> Connect(const std::string& path,
+                                              absl::Duration patience = kUsualPatience);
 
   // Takes `socket`, a connected stream socket.
-  explicit ScriptedPeer(UniqueFd socket, absl::Duration patience = absl::Seconds(20));
+  explicit ScriptedPeer(UniqueFd socket, absl::Duration patience = kUsualPatience);
 
   // Sends `bytes` as they are, `fds` with the first of them. One sendmsg(), if there is room.
   absl::Status SendBytes(std::span<const uint8_t> bytes, std::span<const FdView> fds = {});
@@ -78,6 +82,9 @@ class ScriptedPeer {
 
   // Plays the client's part in VERSION in the same way. Returns the server's reply.
   absl::StatusOr<Message> NegotiateVersion(std::string_view json);
+
+  // Of each call from now on.
+  void set_patience(absl::Duration patience) { patience_ = patience; }
 
   // Ends the connection, also for a thread that receives right now; Close() frees the descriptor.
   void Shutdown();

@@ -13,6 +13,8 @@ constexpr Subcommand kSubcommands[] = {
     {"write", "write one register", AddWrite},
     {"copy", "copy a file through a dma-copy device", AddCopy},
     {"reset", "reset a device", AddReset},
+    {"conformance", "check a server against the protocol, a line for each behaviour",
+     AddConformance},
 };
 
 }  // namespace

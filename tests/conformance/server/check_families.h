@@ -1,0 +1,23 @@
+// The checks by family, a source file each.
+#ifndef TESTS_CONFORMANCE_SERVER_CHECK_FAMILIES_H_
+#define TESTS_CONFORMANCE_SERVER_CHECK_FAMILIES_H_
+
+#include <span>
+
+#include "tests/conformance/server/server_check.h"
+
+namespace vfio_user {
+
+std::span<const ServerCheck> NegotiationChecks();
+std::span<const ServerCheck> FramingChecks();
+std::span<const ServerCheck> DeviceInfoChecks();
+std::span<const ServerCheck> RegionInfoChecks();
+std::span<const ServerCheck> RegionAccessChecks();
+std::span<const ServerCheck> DmaMapChecks();
+std::span<const ServerCheck> DmaUnmapChecks();
+std::span<const ServerCheck> IrqChecks();
+std::span<const ServerCheck> IrqRefusalChecks();
+
+}  // namespace vfio_user
+
+#endif  // TESTS_CONFORMANCE_SERVER_CHECK_FAMILIES_H_

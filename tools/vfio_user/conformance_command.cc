@@ -1,0 +1,199 @@
+// vfio-user conformance: how a server keeps to the protocol.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+#include "tests/conformance/check.h"
+#include "tests/conformance/server/server_check.h"
+#include "tests/conformance/server/server_traits.h"
+#include "tests/conformance/server/server_under_test.h"
+#include "tests/conformance/server/suite.h"
+#include "tools/vfio_user/arguments.h"
+#include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/subcommand.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr char kExamples[] =
+    "Each check connects anew, so the server has to take one client after another; it gets "
+    "requests\n"
+    "that no client sends, and its device is reset. Not for a server that is in use.\n"
+    "  required     the specification says so\n"
+    "  recommended  the specification leaves it open; keeps bad clients from doing harm\n"
+    "  peer quirk   what clients that are in use need beside the specification\n"
+    "A check that does not apply to the device is skipped, and says why. Exit code 1 when a "
+    "required\n"
+    "one fails.\n"
+    "Examples:\n"
+    "  vfio-user conformance --list\n"
+    "  vfio-user conformance /tmp/copy.sock\n"
+    "  vfio-user conformance /tmp/copy.sock --only dma-map/ --json";
+
+using Json = nlohmann::ordered_json;
+using Kind = CheckOutcome::Kind;
+
+constexpr std::string_view kNotRun = "not run:";
+
+struct Arguments {
+  std::string socket_path;
+  std::string only;
+  uint64_t timeout_s = 5;
+  bool list = false;
+  bool json = false;
+};
+
+struct Line {
+  ServerCheck check;
+  ServerCheckResult result;
+};
+
+std::string_view KindName(Kind kind) {
+  switch (kind) {
+    case Kind::kPassed:
+      return "pass";
+    case Kind::kFailed:
+      return "fail";
+    case Kind::kSkipped:
+      return "skip";
+  }
+  return "unknown";
+}
+
+// Why it failed or was skipped, or what is worth a word although it passed.
+const std::string& Words(const ServerCheckResult& result) {
+  return result.outcome.kind == Kind::kPassed ? result.remark : result.outcome.words;
+}
+
+std::string Text(const Line& line) {
+  const std::string& words = Words(line.result);
+  const std::string reason = words.empty() ? "" : ": " + words;
+  return fmt::format("{}  {:<11}  {}{}\n", KindName(line.result.outcome.kind),
+                     RequirementName(line.check.requirement), line.check.name, reason);
+}
+
+size_t Count(const std::vector<Line>& lines, Kind kind) {
+  return static_cast<size_t>(std::ranges::count_if(
+      lines, [&](const Line& line) { return line.result.outcome.kind == kind; }));
+}
+
+size_t RequiredFailures(const std::vector<Line>& lines) {
+  return static_cast<size_t>(std::ranges::count_if(lines, [](const Line& line) {
+    return line.result.outcome.kind == Kind::kFailed &&
+           line.check.requirement == Requirement::kRequired;
+  }));
+}
+
+std::string Summary(const std::vector<Line>& lines) {
+  return fmt::format("{} checks: {} passed, {} failed ({} of them required), {} skipped\n",
+                     lines.size(), Count(lines, Kind::kPassed), Count(lines, Kind::kFailed),
+                     RequiredFailures(lines), Count(lines, Kind::kSkipped));
+}
+
+Json Report(const std::vector<Line>& lines) {
+  Json checks = Json::array();
+  for (const Line& line : lines) {
+    checks.push_back({{"name", line.check.name},
+                      {"section", line.check.section},
+                      {"requirement", RequirementName(line.check.requirement)},
+                      {"outcome", KindName(line.result.outcome.kind)},
+                      {"words", Words(line.result)},
+                      {"seconds", absl::ToDoubleSeconds(line.result.took)}});
+  }
+  return {{"checks", checks},
+          {"passed", Count(lines, Kind::kPassed)},
+          {"failed", Count(lines, Kind::kFailed)},
+          {"required_failed", RequiredFailures(lines)},
+          {"skipped", Count(lines, Kind::kSkipped)}};
+}
+
+absl::Status List(const std::vector<ServerCheck>& checks) {
+  for (const ServerCheck& check : checks) {
+    fmt::print("{:<11}  {}  [{}]\n", RequirementName(check.requirement), check.name, check.section);
+  }
+  return absl::OkStatus();
+}
+
+// A line as soon as it is known. A server that a check has killed is not asked any more.
+std::vector<Line> RunAll(const std::vector<ServerCheck>& checks, const SuiteOptions& options,
+                         const ServerTraits& traits, std::FILE* talk) {
+  std::vector<Line> lines;
+  std::string gone;
+  for (const ServerCheck& check : checks) {
+    Line line = {check, {CheckOutcome::Skipped(gone), "", absl::ZeroDuration()}};
+    if (gone.empty()) line.result = RunCheck(check, options, traits);
+    fmt::print(talk, "{}", Text(line));
+    (void)std::fflush(talk);
+    lines.push_back(line);
+    if (line.result.outcome.kind != Kind::kFailed) continue;
+    const absl::Status serves = StillServes(options);
+    if (serves.ok()) continue;
+    gone = fmt::format("{} since {} the server takes no client ({})", kNotRun, check.name,
+                       std::string(serves.message()));
+  }
+  return lines;
+}
+
+absl::Status Judge(const std::vector<Line>& lines) {
+  const size_t required = RequiredFailures(lines);
+  if (required > 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} required checks failed of {}", required, lines.size()));
+  }
+  const std::string& last = Words(lines.back().result);
+  return last.starts_with(kNotRun) ? absl::UnavailableError(last) : absl::OkStatus();
+}
+
+absl::Status Conformance(const Arguments& arguments) {
+  const std::vector<ServerCheck> checks = ServerChecks(arguments.only);
+  if (checks.empty()) {
+    return UsageError(
+        fmt::format("no check's name starts with \"{}\"; see --list", arguments.only));
+  }
+  if (arguments.list) return List(checks);
+  if (arguments.socket_path.empty()) return UsageError("SOCKET is missing");
+  if (arguments.timeout_s == 0) return UsageError("--timeout is 0, want at least 1");
+  const SuiteOptions options = {.socket_path = arguments.socket_path,
+                                .patience = absl::Seconds(arguments.timeout_s),
+                                .check_timeout = absl::Seconds(60 + arguments.timeout_s)};
+  const absl::StatusOr<ServerTraits> traits = DiscoverTraits(options);
+  VFIO_USER_RETURN_IF_ERROR(Annotate(traits.status(), arguments.socket_path));
+  const std::vector<Line> lines =
+      RunAll(checks, options, *traits, arguments.json ? stderr : stdout);
+  if (arguments.json) {
+    fmt::print("{}\n", Report(lines).dump(2, ' ', false, Json::error_handler_t::replace));
+  } else {
+    fmt::print("{}", Summary(lines));
+  }
+  return Judge(lines);
+}
+
+}  // namespace
+
+Action AddConformance(CLI::App& app) {
+  const auto arguments = std::make_shared<Arguments>();
+  AddSocketPath(app, arguments->socket_path)->required(false);
+  app.add_option("--only", arguments->only, "only checks whose name starts so")
+      ->type_name("PREFIX");
+  AddNumber(app, {"--timeout", "SECONDS", "how long the server may take for one answer; 5"},
+            arguments->timeout_s);
+  app.add_flag("--list", arguments->list, "print the checks there are, and end");
+  app.add_flag("--json", arguments->json, "print JSON; the lines go to stderr");
+  app.footer(kExamples);
+  return [arguments] { return Conformance(*arguments); };
+}
+
+}  // namespace vfio_user

@@ -1,5 +1,6 @@
 #include "server/connection.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -38,7 +39,12 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
 }
 
 absl::Status Connection::Serve() {
-  client_.slot.ClientCame(twin_ != nullptr ? twin_ : client_.channel, client_.max_data_xfer_bytes);
+  if (twin_ != nullptr) {
+    client_.slot.ClientCame(twin_, client_.max_data_xfer_bytes);
+  } else {
+    client_.slot.ClientCame(client_.channel,
+                            std::min(client_.max_data_xfer_bytes, kSafeDmaMessageBytes));
+  }
   const absl::Status end = client_.channel->Serve();
   client_.slot.ClientGone();
   return end;

@@ -44,6 +44,11 @@ inline constexpr uint32_t kDefaultMaxMessageBytes =
 // takes for an error (see ARCHITECTURE.md).
 inline constexpr uint32_t kSafeWriteBytes = 32 << 10;
 
+// Bytes of data in one DMA message to a client without a twin socket. QEMU does not wait for room
+// when it sends: of a reply that the socket queues in several pieces it may send the first and
+// forget the rest. One of this size is one piece, which is queued whole or is sent again.
+inline constexpr uint32_t kSafeDmaMessageBytes = 32 << 10;
+
 // Regions and interrupt types that a client looks at. QEMU's bounds; a PCI device has 9 and 5.
 inline constexpr uint32_t kMaxRegions = 100;
 inline constexpr uint32_t kMaxIrqTypes = 50;

@@ -1,7 +1,6 @@
 // A server that goes away, or stops in the middle of what it says.
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -74,7 +73,7 @@ absl::Status RunLoss(Stage& stage, const RequestKind& kind, const Loss& loss) {
       });
   const absl::Status got = kind.call(stage);
   VFIO_USER_RETURN_IF_ERROR(Outcome(script));
-  const auto gone = {StatusCode::kUnavailable, StatusCode::kDataLoss};
+  const std::vector<StatusCode> gone = {StatusCode::kUnavailable, StatusCode::kDataLoss};
   VFIO_USER_RETURN_IF_ERROR(whole ? Want("the request", got, {StatusCode::kOk})
                                   : Want("the request", got, gone));
   return stage.CheckClosed(gone);

@@ -59,7 +59,7 @@ absl::Status Stage::CheckWorks() {
   return Want("the connection", client_->connection(), {absl::StatusCode::kOk});
 }
 
-absl::Status Stage::CheckClosed(std::initializer_list<absl::StatusCode> codes) {
+absl::Status Stage::CheckClosed(const std::vector<absl::StatusCode>& codes) {
   VFIO_USER_RETURN_IF_ERROR(Want("a read after it", client_->ReadRegister(0).status(), codes));
   VFIO_USER_RETURN_IF_ERROR(Want("the connection", client_->connection(), codes));
   return server_->WaitForClose();
@@ -71,7 +71,7 @@ absl::Status Outcome(std::future<absl::Status>& script) {
 }
 
 absl::Status Want(std::string_view what, const absl::Status& got,
-                  std::initializer_list<absl::StatusCode> codes) {
+                  const std::vector<absl::StatusCode>& codes) {
   if (std::ranges::find(codes, got.code()) != codes.end()) return absl::OkStatus();
   std::string wanted;
   for (const absl::StatusCode code : codes) {

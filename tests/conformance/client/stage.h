@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <future>
-#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -52,7 +51,7 @@ class Stage {
 
   // OK if the client says that the connection is closed, with one of `codes`, in answer to its
   // next request too, and has closed it.
-  absl::Status CheckClosed(std::initializer_list<absl::StatusCode> codes);
+  absl::Status CheckClosed(const std::vector<absl::StatusCode>& codes);
 
  private:
   Stage(const ClientAdapter& adapter, const StageOptions& options)
@@ -70,7 +69,7 @@ absl::Status Outcome(std::future<absl::Status>& script);
 
 // OK if `got` has one of `codes`; `what` says whose answer it is.
 absl::Status Want(std::string_view what, const absl::Status& got,
-                  std::initializer_list<absl::StatusCode> codes);
+                  const std::vector<absl::StatusCode>& codes);
 
 // What a check returns that found something wrong.
 absl::Status Wrong(std::string_view what);

@@ -2,14 +2,18 @@
 
 #include <utility>
 
+#include "tests/conformance/client/dma_checks.h"
+#include "tests/conformance/client/info_checks.h"
 #include "tests/conformance/client/reply_checks.h"
+#include "tests/conformance/client/version_checks.h"
 
 namespace vfio_user {
 
 std::vector<ClientCheck> AllClientChecks() {
   std::vector<ClientCheck> all;
   for (auto* const family :
-       {BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks}) {
+       {VersionChecks, CapabilityChecks, InfoChecks, RegionCapabilityChecks, EchoChecks, DmaChecks,
+        DmaFramingChecks, BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

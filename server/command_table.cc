@@ -10,6 +10,7 @@
 #include "proto_defs/wire/header.h"
 #include "server/device_commands.h"
 #include "server/dma_commands.h"
+#include "server/doorbell_commands.h"
 #include "server/feature_commands.h"
 #include "server/irq_commands.h"
 #include "server/region_commands.h"
@@ -33,6 +34,7 @@ constexpr std::array kCommands = {
                  AnsweredBy::kWorker},
     CommandEntry{Command::kDeviceGetInfo, HandleDeviceGetInfo},
     CommandEntry{Command::kDeviceGetRegionInfo, HandleDeviceGetRegionInfo},
+    CommandEntry{Command::kDeviceGetRegionIoFds, HandleDeviceGetRegionIoFds},
     CommandEntry{Command::kDeviceGetIrqInfo, HandleDeviceGetIrqInfo},
     CommandEntry{Command::kDeviceFeature, HandleDeviceFeature},
     CommandEntry{Command::kDeviceReset, HandleDeviceReset, FdRule::kRefuse, AfterRefusal::kGoOn,

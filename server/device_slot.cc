@@ -16,6 +16,8 @@ absl::StatusOr<std::unique_ptr<DeviceSlot>> DeviceSlot::Create(std::unique_ptr<D
   VFIO_USER_ASSIGN_OR_RETURN(
       slot->worker_, Thread::Start("vfio-worker", [queue = &slot->work_] { queue->Run(); }));
   slot->device_->Attach(*slot);
+  VFIO_USER_ASSIGN_OR_RETURN(slot->doorbells_,
+                             Doorbells::Create(*slot->device_, slot->work_, *options.poller));
   return slot;
 }
 
@@ -75,6 +77,7 @@ void DeviceSlot::ClientGone() {
   dma_.Disconnect();
   // Before the worker is waited for: it may be in a signal that the client made to block.
   interrupts_.DropAll();
+  doorbells_->Drain();
   work_.WaitUntilIdle();
 }
 

@@ -18,6 +18,7 @@
 #include "proto_defs/wire/region_info.h"
 #include "server/client_dma_space.h"
 #include "server/device.h"
+#include "server/doorbells.h"
 #include "server/event_poller.h"
 #include "server/interrupt_table.h"
 #include "server/pci_config_space.h"
@@ -58,6 +59,7 @@ class DeviceSlot final : public DeviceHost {
   InterruptTable& interrupts() { return interrupts_; }
   WorkQueue& work() { return work_; }
   EventPoller& poller() { return poller_; }
+  Doorbells& doorbells() { return *doorbells_; }
 
   // nullptr for an index that is no PCI device's.
   const RegionInfo* region(RegionIndex index) const;
@@ -94,6 +96,7 @@ class DeviceSlot final : public DeviceHost {
 
   // Destroyed first, because it uses all of the above; the worker, which uses it, is joined before.
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Doorbells> doorbells_;
   Thread worker_;
 };
 

@@ -94,7 +94,6 @@ INSTANTIATE_TEST_SUITE_P(
                     Refusal{"DirtyPages", Command{14}, Bytes(16), EINVAL},
                     Refusal{"UnknownWithBody", Command{19}, Bytes(100'000), EINVAL},
                     Refusal{"UnknownWithFds", Command{0xffff}, Bytes(4), EINVAL, 2},
-                    Refusal{"IoFds", Command::kDeviceGetRegionIoFds, Words({16, 0, 0, 0}), EINVAL},
                     Refusal{"WriteMulti", Command::kRegionWriteMulti, Bytes(8), EINVAL},
                     Refusal{"Feature", Command::kDeviceFeature, Words({8, 0x10001}), EINVAL},
                     Refusal{"MigDataRead", Command::kMigDataRead, Words({24, 16}), EINVAL},

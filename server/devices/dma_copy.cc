@@ -30,7 +30,9 @@ DmaCopyDevice::DmaCopyDevice() {
                       .subsystem_id = 0xdc01,
                       .class_code = 0x088000,  // System peripheral, other.
                       .revision = 1};
-  description_.bars = {{.index = RegionIndex::kBar0, .size = kBarBytes},
+  description_.bars = {{.index = RegionIndex::kBar0,
+                        .size = kBarBytes,
+                        .doorbells = {{.offset = DmaCopyRegisters::kKickOffset, .size = 4}}},
                        {.index = RegionIndex::kBar1, .size = kBarBytes}};
   description_.irqs = {{.index = IrqIndex::kMsix, .count = 1}};
   description_.msix = {.bar = RegionIndex::kBar1, .table_offset = 0, .pba_offset = 0x800};
@@ -54,11 +56,19 @@ absl::Status DmaCopyDevice::WriteRegion(RegionIndex index, uint64_t offset,
   }
   MutexLock lock(mu_);
   VFIO_USER_RETURN_IF_ERROR(registers_.Write(offset, data));
-  if (registers_.busy() && !running_) {
-    running_ = true;
-    host_->Post([this] { RunRing(); });
-  }
+  RunIfBusy();
   return absl::OkStatus();
+}
+
+void DmaCopyDevice::RingDoorbell(RegionIndex, uint64_t, uint64_t count) {
+  MutexLock lock(mu_);
+  if (registers_.Kick(count).ok()) RunIfBusy();
+}
+
+void DmaCopyDevice::RunIfBusy() {
+  if (!registers_.busy() || running_) return;
+  running_ = true;
+  host_->Post([this] { RunRing(); });
 }
 
 void DmaCopyDevice::Reset() {

@@ -13,6 +13,7 @@
 //   0x18  4  RING_ENTRIES              descriptors in it: a power of two, 2 to 4096
 //   0x1c  4  DOORBELL                  the index after the last descriptor that may be run
 //   0x20  4  CONSUMER      read only   the index of the next descriptor to be run
+//   0x28  4  KICK          write only  adds what is written to DOORBELL; has an eventfd
 //
 // Indexes run freely through 32 bits; index i is entry i modulo RING_ENTRIES. All registers are 0
 // after power-on and after a reset. A client that goes leaves them as they are, and the next one
@@ -22,6 +23,10 @@
 // cannot have is EINVAL and has none either; so is a DOORBELL before RING_ENTRIES, one for a ring
 // that passes the end of the address space, one that is more than RING_ENTRIES ahead of CONSUMER,
 // and one that takes back what was rung before. A DOORBELL while busy adds to what is to be run.
+//
+// Writing n to KICK is writing DOORBELL + n to DOORBELL, with the same errors. So is adding n to
+// its eventfd (DEVICE_GET_REGION_IO_FDS), which costs no message; but nobody is told of an error
+// there, and it has no effect.
 //
 // Descriptors. 64 bytes, little endian:
 //
@@ -81,9 +86,12 @@ class DmaCopyDevice final : public Device {
   absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> data) override;
   absl::Status WriteRegion(RegionIndex index, uint64_t offset,
                            std::span<const std::byte> data) override;
+  void RingDoorbell(RegionIndex index, uint64_t offset, uint64_t count) override;
   void Reset() override;
 
  private:
+  // Posts RunRing where there is something to be run and it does not run.
+  void RunIfBusy() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The worker's: runs descriptors until there are none left.
   void RunRing() ABSL_LOCKS_EXCLUDED(mu_);
   // Where the next one is. Without one, the next doorbell has to post the work again.

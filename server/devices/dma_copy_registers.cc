@@ -21,6 +21,7 @@ enum RegisterOffset : uint64_t {
   kRingEntries = 0x18,
   kDoorbell = 0x1c,
   kConsumer = 0x20,
+  kKick = DmaCopyRegisters::kKickOffset,
 };
 
 constexpr uint32_t kMagicValue = 0x59504344;
@@ -86,7 +87,8 @@ uint32_t DmaCopyRegisters::ReadWord(uint64_t offset) const {
 }
 
 absl::Status DmaCopyRegisters::WriteWord(uint64_t offset, uint32_t value) {
-  if (offset == kDoorbell) return RingDoorbell(value);
+  if (offset == kDoorbell) return SetDoorbell(value);
+  if (offset == kKick) return Kick(value);
   if (busy()) return absl::OkStatus();
   switch (offset) {
     case kRingIovaLow:
@@ -112,7 +114,7 @@ absl::Status DmaCopyRegisters::WriteRingEntries(uint32_t entries) {
   return absl::OkStatus();
 }
 
-absl::Status DmaCopyRegisters::RingDoorbell(uint32_t producer) {
+absl::Status DmaCopyRegisters::SetDoorbell(uint32_t producer) {
   if (ring_entries_ == 0) {
     return absl::InvalidArgumentError("dma-copy: DOORBELL before RING_ENTRIES");
   }
@@ -128,6 +130,15 @@ absl::Status DmaCopyRegisters::RingDoorbell(uint32_t producer) {
   }
   producer_ = producer;
   return absl::OkStatus();
+}
+
+absl::Status DmaCopyRegisters::Kick(uint64_t descriptors) {
+  // Before it is cut to the 32 bits of an index.
+  if (descriptors > ring_entries_) {
+    return absl::InvalidArgumentError(
+        fmt::format("dma-copy: {} descriptors more, want at most {}", descriptors, ring_entries_));
+  }
+  return SetDoorbell(producer_ + static_cast<uint32_t>(descriptors));
 }
 
 std::optional<Iova> DmaCopyRegisters::NextDescriptor() const {

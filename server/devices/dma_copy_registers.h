@@ -16,6 +16,7 @@ namespace vfio_user {
 class DmaCopyRegisters {
  public:
   static constexpr uint64_t kDescriptorBytes = 64;
+  static constexpr uint64_t kKickOffset = 0x28;
 
   // `first_index` is for tests that do not want to run four billion descriptors.
   explicit DmaCopyRegisters(uint32_t first_index = 0)
@@ -25,6 +26,10 @@ class DmaCopyRegisters {
   // cannot be written; then nothing is.
   absl::Status Read(uint64_t offset, std::span<std::byte> into) const;
   absl::Status Write(uint64_t offset, std::span<const std::byte> from);
+
+  // Lets that many descriptors more be run, like a write to KICK. InvalidArgument, and no change,
+  // for more than the ring has room for.
+  absl::Status Kick(uint64_t descriptors);
 
   bool busy() const { return consumer_ != producer_; }
 
@@ -37,7 +42,7 @@ class DmaCopyRegisters {
   uint32_t ReadWord(uint64_t offset) const;
   absl::Status WriteWord(uint64_t offset, uint32_t value);
   absl::Status WriteRingEntries(uint32_t entries);
-  absl::Status RingDoorbell(uint32_t producer);
+  absl::Status SetDoorbell(uint32_t producer);
 
   uint64_t ring_iova_ = 0;
   uint32_t ring_entries_ = 0;

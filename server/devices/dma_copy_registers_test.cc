@@ -22,6 +22,7 @@ constexpr uint64_t kRingIova = 0x10;
 constexpr uint64_t kRingEntries = 0x18;
 constexpr uint64_t kDoorbell = 0x1c;
 constexpr uint64_t kConsumer = 0x20;
+constexpr uint64_t kKick = 0x28;
 
 class DmaCopyRegistersTest : public testing::Test {
  protected:
@@ -207,6 +208,33 @@ TEST_F(DmaCopyRegistersTest, TakesEntriesAndDoorbellAtOnceOrNeither) {
   EXPECT_THAT(Write(kRingEntries, (uint64_t{8} << 32) | 8, 8), IsOk());
   EXPECT_EQ(Read(kRingEntries), 8u);
   EXPECT_TRUE(registers_.busy());
+}
+
+TEST_F(DmaCopyRegistersTest, AddsToTheDoorbellByAKick) {
+  SetUpRing(0x10000, 4);
+
+  ASSERT_THAT(Write(kKick, 1), IsOk());
+  ASSERT_THAT(Write(kKick, 2), IsOk());
+  ASSERT_THAT(registers_.Kick(1), IsOk());
+  ASSERT_THAT(Write(kKick, 0), IsOk());
+
+  EXPECT_EQ(Read(kDoorbell), 4u);
+  EXPECT_EQ(Read(kKick), 0u);
+}
+
+TEST_F(DmaCopyRegistersTest, RefusesAKickForMoreThanTheRingHasRoomFor) {
+  EXPECT_THAT(Write(kKick, 1), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Write(kKick, 0), StatusIs(absl::StatusCode::kInvalidArgument));
+  SetUpRing(0x10000, 4);
+  ASSERT_THAT(Write(kKick, 2), IsOk());
+
+  EXPECT_THAT(Write(kKick, 3), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Write(kKick, 0xffffffff), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registers_.Kick(3), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registers_.Kick((uint64_t{1} << 32) + 1),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+
+  EXPECT_EQ(Read(kDoorbell), 2u);
 }
 
 }  // namespace

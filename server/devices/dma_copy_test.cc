@@ -26,12 +26,14 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
+using ::testing::SizeIs;
 
 constexpr uint64_t kStatus = 0x08;
 constexpr uint64_t kRingIova = 0x10;
 constexpr uint64_t kRingEntries = 0x18;
 constexpr uint64_t kDoorbell = 0x1c;
 constexpr uint64_t kConsumer = 0x20;
+constexpr uint64_t kKick = 0x28;
 
 constexpr uint64_t kRing = 0x10000;
 constexpr uint64_t kData = 0x20000;
@@ -106,6 +108,31 @@ TEST_F(DmaCopyDeviceTest, RunsDescriptorsOnTheWorkerAndNotInTheRegisterWrite) {
   EXPECT_EQ(data_[1], std::byte{7});
   EXPECT_EQ(Read(kStatus), 0u);
   EXPECT_EQ(Read(kConsumer), 1u);
+}
+
+TEST_F(DmaCopyDeviceTest, RunsDescriptorsWhenItsDoorbellIsRungByEventfd) {
+  ASSERT_THAT(device_.description().bars[0].doorbells, SizeIs(1));
+  EXPECT_EQ(device_.description().bars[0].doorbells[0].offset, kKick);
+  SetUpRing();
+  for (Descriptor& descriptor : ring_) descriptor = {.opcode = 0};
+
+  device_.RingDoorbell(RegionIndex::kBar0, kKick, 2);
+  ASSERT_THAT(Write(kKick, 1), IsOk());
+  host_.RunPosted();
+
+  EXPECT_EQ(Read(kConsumer), 3u);
+  EXPECT_EQ(ring_[2].status, 1u);
+  EXPECT_EQ(ring_[3].status, 0u);
+}
+
+TEST_F(DmaCopyDeviceTest, IgnoresMoreRingsThanItsRingHasRoomFor) {
+  SetUpRing();
+
+  device_.RingDoorbell(RegionIndex::kBar0, kKick, 5);
+  device_.RingDoorbell(RegionIndex::kBar0, kKick, UINT64_MAX);
+
+  EXPECT_EQ(host_.RunPosted(), 0);
+  EXPECT_EQ(Read(kDoorbell), 0u);
 }
 
 TEST_F(DmaCopyDeviceTest, WritesTheStatusLast) {

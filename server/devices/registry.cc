@@ -5,6 +5,8 @@
 #include "absl/status/status.h"
 #include "proto_defs/base/status_macros.h"
 #include "server/devices/dma_copy.h"
+#include "server/devices/edu.h"
+#include "server/devices/edu_registers.h"
 #include "server/devices/null.h"
 
 namespace vfio_user {
@@ -20,6 +22,10 @@ absl::StatusOr<std::unique_ptr<Device>> CreateDmaCopy(const DeviceOptions& optio
   return std::make_unique<DmaCopyDevice>();
 }
 
+absl::StatusOr<std::unique_ptr<Device>> CreateEdu(const DeviceOptions& options) {
+  return std::make_unique<EduDevice>(options.dma_mask.value_or(EduRegisters::kUsualDmaMask));
+}
+
 absl::StatusOr<std::unique_ptr<Device>> CreateNull(const DeviceOptions& options) {
   VFIO_USER_RETURN_IF_ERROR(RefuseDmaMask(options));
   return NullDevice::Create();
@@ -28,6 +34,8 @@ absl::StatusOr<std::unique_ptr<Device>> CreateNull(const DeviceOptions& options)
 constexpr std::array kDevices = {
     DeviceEntry{"dma-copy", "copies, fills and sums up the client's memory, by a descriptor ring",
                 CreateDmaCopy},
+    DeviceEntry{"edu", "QEMU's educational device: factorials, interrupts and a small DMA engine",
+                CreateEdu},
     DeviceEntry{"null", "4 KiB of memory behind BAR0, and nothing else", CreateNull},
 };
 

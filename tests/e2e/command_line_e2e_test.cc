@@ -78,6 +78,8 @@ TEST(CommandLineTest, RejectsWhatNoCommandTakes) {
       {"serve"},
       {"serve", "dma-copy"},
       {"serve", "toaster", "--socket", "a"},
+      {"serve", "null", "--socket", "a", "--dma-mask", "0xfff"},
+      {"serve", "edu", "--socket", "a", "--dma-mask", "wide"},
       {"info", std::string(200, 'a')},
   };
   for (const std::vector<std::string>& command_line : command_lines) {
@@ -99,7 +101,7 @@ TEST(CommandLineTest, ListsTheDevices) {
   const ToolRun run = RunTool({"serve", "--list"});
 
   EXPECT_EQ(run.exit_code, 0);
-  EXPECT_THAT(run.out, AllOf(HasSubstr("dma-copy "), HasSubstr("null ")));
+  EXPECT_THAT(run.out, AllOf(HasSubstr("dma-copy "), HasSubstr("edu "), HasSubstr("null ")));
 }
 
 TEST(CommandLineTest, SaysWhenNobodyServes) {
@@ -215,7 +217,7 @@ TEST_F(RegisterCommandTest, ShowsTheDevice) {
   EXPECT_THAT(run.out, StartsWith("Device 1234:dc01 (rev 01)\n"));
   EXPECT_THAT(run.out, HasSubstr("0x088000 Generic system peripheral"));
   EXPECT_THAT(run.out, HasSubstr("bar0              0x1000     read|write   32-bit memory\n"));
-  EXPECT_THAT(run.out, HasSubstr("msix              1 vector, eventfd\n"));
+  EXPECT_THAT(run.out, HasSubstr("msix              1 vector, eventfd|maskable\n"));
   EXPECT_THAT(run.out, HasSubstr("MSI-X: disabled, vectors 1"));
   EXPECT_THAT(run.out, Not(HasSubstr("Problems")));
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -34,11 +35,14 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  vfio-user serve --list\n"
     "  vfio-user serve dma-copy --socket /tmp/copy.sock\n"
-    "  vfio-user serve null --socket /tmp/a.sock --socket /tmp/b.sock --verbose";
+    "  vfio-user serve null --socket /tmp/a.sock --socket /tmp/b.sock --verbose\n"
+    "  vfio-user serve edu --socket /tmp/edu.sock --dma-mask 0xffffffffffffffff";
 
 struct Arguments {
   std::string device;
   std::vector<std::string> socket_paths;
+  uint64_t dma_mask = 0;
+  const CLI::Option* dma_mask_option = nullptr;  // Whether it was given.
   bool list = false;
   bool verbose = false;
   bool until_eof = false;
@@ -92,6 +96,17 @@ absl::StatusOr<const DeviceEntry*> CheckArguments(const Arguments& arguments) {
   return entry;
 }
 
+absl::StatusOr<std::unique_ptr<Device>> Make(const DeviceEntry& entry, const Arguments& arguments) {
+  DeviceOptions options;
+  if (arguments.dma_mask_option->count() > 0) options.dma_mask = arguments.dma_mask;
+  absl::StatusOr<std::unique_ptr<Device>> device = entry.Create(options);
+  if (absl::IsInvalidArgument(device.status())) {
+    return UsageError(fmt::format("{}: {}; leave --dma-mask out", entry.name,
+                                  std::string(device.status().message())));
+  }
+  return device;
+}
+
 absl::Status Serve(const Arguments& arguments) {
   if (arguments.list) return List();
   VFIO_USER_ASSIGN_OR_RETURN(const DeviceEntry* const entry, CheckArguments(arguments));
@@ -103,7 +118,7 @@ absl::Status Serve(const Arguments& arguments) {
   }
   VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(options));
   for (const std::string& path : arguments.socket_paths) {
-    VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, entry->Create());
+    VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Make(*entry, arguments));
     VFIO_USER_RETURN_IF_ERROR(server->Listen(path, std::move(device)));
     fmt::print(stderr, "serving {} at {}\n", entry->name, path);
   }
@@ -119,6 +134,10 @@ Action AddServe(CLI::App& app) {
       ->type_name("PATH")
       ->allow_extra_args(false)
       ->check(CheckSocketPath);
+  arguments->dma_mask_option = AddNumber(
+      app,
+      {"--dma-mask", "NUMBER", "edu: the address bits that its DMA has; 0xfffffff if not given"},
+      arguments->dma_mask);
   app.add_flag("--list", arguments->list, "print the devices there are, a line each, and end");
   app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused and who is lost");
   app.add_flag(

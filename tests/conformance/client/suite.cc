@@ -4,6 +4,7 @@
 
 #include "tests/conformance/client/dma_checks.h"
 #include "tests/conformance/client/info_checks.h"
+#include "tests/conformance/client/order_checks.h"
 #include "tests/conformance/client/reply_checks.h"
 #include "tests/conformance/client/version_checks.h"
 
@@ -13,7 +14,8 @@ std::vector<ClientCheck> AllClientChecks() {
   std::vector<ClientCheck> all;
   for (auto* const family :
        {VersionChecks, CapabilityChecks, InfoChecks, RegionCapabilityChecks, EchoChecks, DmaChecks,
-        DmaFramingChecks, BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks}) {
+        DmaFramingChecks, BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks,
+        ParallelChecks, LifetimeChecks, ConnectionChecks, InterruptChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

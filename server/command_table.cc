@@ -13,6 +13,7 @@
 #include "server/doorbell_commands.h"
 #include "server/feature_commands.h"
 #include "server/irq_commands.h"
+#include "server/migration_commands.h"
 #include "server/region_commands.h"
 #include "server/work_queue.h"
 
@@ -37,6 +38,8 @@ constexpr std::array kCommands = {
     CommandEntry{Command::kDeviceGetRegionIoFds, HandleDeviceGetRegionIoFds},
     CommandEntry{Command::kDeviceGetIrqInfo, HandleDeviceGetIrqInfo},
     CommandEntry{Command::kDeviceFeature, HandleDeviceFeature},
+    CommandEntry{Command::kMigDataRead, HandleMigDataRead},
+    CommandEntry{Command::kMigDataWrite, HandleMigDataWrite},
     CommandEntry{Command::kDeviceReset, HandleDeviceReset, FdRule::kRefuse, AfterRefusal::kGoOn,
                  AnsweredBy::kWorker},
     CommandEntry{Command::kVersion, HandleSecondVersion, FdRule::kRefuse, AfterRefusal::kClose},

@@ -27,7 +27,8 @@ DeviceSlot::DeviceSlot(std::unique_ptr<Device> device, const Options& options)
       dma_(options.dma),
       interrupts_(device->description().irqs),
       config_(device->description()),
-      device_(std::move(device)) {}
+      device_(std::move(device)),
+      migration_(*device_, *this, work_) {}
 
 DeviceSlot::~DeviceSlot() {
   work_.Close();
@@ -55,6 +56,7 @@ void DeviceSlot::Reset(std::function<void()> done) {
     ++resets_;
     dma_.CancelTransfers();
   }
+  migration_.ResetBegins();
   work_.Post([this, done = std::move(done)] {
     device_->Reset();
     {
@@ -65,6 +67,7 @@ void DeviceSlot::Reset(std::function<void()> done) {
       MutexLock lock(reset_mu_);
       if (--resets_ == 0) dma_.ResumeTransfers();
     }
+    migration_.ResetEnds();
     done();
   });
 }
@@ -79,6 +82,18 @@ void DeviceSlot::ClientGone() {
   interrupts_.DropAll();
   doorbells_->Drain();
   work_.WaitUntilIdle();
+  migration_.ClientGone();
+  work_.WaitUntilIdle();
+}
+
+void DeviceSlot::SaveInto(SavedState& state) {
+  MutexLock lock(config_mu_);
+  state.config = config_.Save();
+}
+
+absl::Status DeviceSlot::RestoreFrom(const SavedState& state) {
+  MutexLock lock(config_mu_);
+  return config_.Restore(state.config);
 }
 
 }  // namespace vfio_user

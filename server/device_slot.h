@@ -21,14 +21,16 @@
 #include "server/doorbells.h"
 #include "server/event_poller.h"
 #include "server/interrupt_table.h"
+#include "server/migration.h"
 #include "server/pci_config_space.h"
+#include "server/saved_state.h"
 #include "server/thread.h"
 #include "server/work_queue.h"
 
 namespace vfio_user {
 
 // Has the device's worker thread. Thread-safe, but for ClientCame and ClientGone, which take turns.
-class DeviceSlot final : public DeviceHost {
+class DeviceSlot final : public DeviceHost, private ServerKeptState {
  public:
   struct Options {
     ClientDmaSpace::Options dma;
@@ -58,6 +60,7 @@ class DeviceSlot final : public DeviceHost {
   ClientDmaSpace& client_memory() { return dma_; }
   InterruptTable& interrupts() { return interrupts_; }
   WorkQueue& work() { return work_; }
+  Migration& migration() { return migration_; }
   EventPoller& poller() { return poller_; }
   Doorbells& doorbells() { return *doorbells_; }
 
@@ -69,16 +72,21 @@ class DeviceSlot final : public DeviceHost {
   void WriteConfig(size_t offset, std::span<const std::byte> from);
 
   // Resets device and configuration space on the worker, once what it does now was cancelled, and
-  // then calls `done` there. What the client mapped and bound stays.
+  // then calls `done` there. What the client mapped and bound stays, and so does its log of writes;
+  // the device runs again, whatever its migration state was.
   void Reset(std::function<void()> done);
 
   // DMA messages go over `channel`: see ClientDmaSpace::Connect.
   void ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes);
-  // Takes back what the client lent and bound, and waits until no work of its time is left. Breaks
-  // the channel.
+  // Takes back what the client lent and bound, ends its log of writes and its migration, and waits
+  // until no work of its time is left. Breaks the channel.
   void ClientGone();
 
  private:
+  // ServerKeptState, for migration.
+  void SaveInto(SavedState& state) override;
+  absl::Status RestoreFrom(const SavedState& state) override;
+
   DeviceSlot(std::unique_ptr<Device> device, const Options& options);
 
   const std::array<RegionInfo, kPciRegionCount> regions_;
@@ -96,6 +104,7 @@ class DeviceSlot final : public DeviceHost {
 
   // Destroyed first, because it uses all of the above; the worker, which uses it, is joined before.
   std::unique_ptr<Device> device_;
+  Migration migration_;
   std::unique_ptr<Doorbells> doorbells_;
   Thread worker_;
 };

@@ -13,6 +13,7 @@
 #include "proto_defs/wire/header.h"
 #include "proto_defs/wire/wire_writer.h"
 #include "server/dma_write_log.h"
+#include "server/migration.h"
 
 namespace vfio_user {
 namespace {
@@ -21,10 +22,13 @@ namespace {
 using FeatureHandler = absl::Status (*)(ClientContext& client, const MessageHeader& header,
                                         const DeviceFeature& request);
 
+enum class Needs { kNothing, kMigratableDevice };
+
 struct FeatureEntry {
   Feature feature{};
   FeatureOp op{};  // kGet or kSet.
   FeatureHandler handler = nullptr;
+  Needs needs = Needs::kNothing;
 };
 
 absl::Status CheckReplyFits(const DeviceFeature& request, uint64_t data_bytes) {
@@ -88,11 +92,47 @@ absl::Status ReportLogging(ClientContext& client, const MessageHeader& header,
   return AnswerWith(client, header, request, report);
 }
 
+absl::Status GetMigration(ClientContext& client, const MessageHeader& header,
+                          const DeviceFeature& request) {
+  return AnswerWith(client, header, request,
+                    MigrationFeature{.flags = MigrationFlags(MigrationFlag::kStopCopy) |
+                                              MigrationFlag::kPreCopy});
+}
+
+absl::Status GetMigrationState(ClientContext& client, const MessageHeader& header,
+                               const DeviceFeature& request) {
+  return AnswerWith(client, header, request,
+                    MigDeviceState{.state = client.slot.migration().state()});
+}
+
+absl::Status SetMigrationState(ClientContext& client, const MessageHeader& header,
+                               const DeviceFeature& request) {
+  VFIO_USER_ASSIGN_OR_RETURN(const MigDeviceState asked, MigDeviceState::Parse(request.data));
+  // The channel outlives its connection in this share, and only says that it is broken then.
+  return client.slot.migration().SetState(
+      asked.state, [channel = client.channel, header, request](const absl::Status& arrived) {
+        if (arrived.ok()) {
+          Answer(*channel, header, {.body = Serialize(request), .payload = {}, .fds = {}});
+        } else {
+          (void)channel->ReplyError(header, ToWireErrno(arrived));
+        }
+      });
+}
+
 constexpr std::array kFeatures = {
+    FeatureEntry{Feature::kMigration, FeatureOp::kGet, GetMigration, Needs::kMigratableDevice},
+    FeatureEntry{Feature::kMigDeviceState, FeatureOp::kGet, GetMigrationState,
+                 Needs::kMigratableDevice},
+    FeatureEntry{Feature::kMigDeviceState, FeatureOp::kSet, SetMigrationState,
+                 Needs::kMigratableDevice},
     FeatureEntry{Feature::kDmaLoggingStart, FeatureOp::kSet, StartLogging},
     FeatureEntry{Feature::kDmaLoggingStop, FeatureOp::kSet, StopLogging},
     FeatureEntry{Feature::kDmaLoggingReport, FeatureOp::kGet, ReportLogging},
 };
+
+bool IsThere(ClientContext& client, const FeatureEntry& entry) {
+  return entry.needs == Needs::kNothing || client.slot.migration().supported();
+}
 
 absl::Status Lacks(const DeviceFeature& request) {
   return absl::InvalidArgumentError(
@@ -100,10 +140,10 @@ absl::Status Lacks(const DeviceFeature& request) {
 }
 
 // Whether all operations that `request` names are there; any, where it names none.
-absl::Status Probe(const DeviceFeature& request) {
+absl::Status Probe(ClientContext& client, const DeviceFeature& request) {
   FeatureOps there = FeatureOp::kProbe;
   for (const FeatureEntry& entry : kFeatures) {
-    if (entry.feature == request.feature) there |= entry.op;
+    if (entry.feature == request.feature && IsThere(client, entry)) there |= entry.op;
   }
   const bool known = there != FeatureOps(FeatureOp::kProbe);
   return known && there.HasAll(request.ops) ? absl::OkStatus() : Lacks(request);
@@ -118,12 +158,13 @@ absl::Status HandleDeviceFeature(ClientContext& client, IncomingCommand& command
     VFIO_USER_RETURN_IF_ERROR(CheckReplyFits(request, request.data.size()));
   }
   if (request.ops.Has(FeatureOp::kProbe)) {
-    VFIO_USER_RETURN_IF_ERROR(Probe(request));
+    VFIO_USER_RETURN_IF_ERROR(Probe(client, request));
     AnswerFeature(client, command.header, request);
     return absl::OkStatus();
   }
   for (const FeatureEntry& entry : kFeatures) {
-    if (entry.feature == request.feature && request.ops == FeatureOps(entry.op)) {
+    if (entry.feature == request.feature && request.ops == FeatureOps(entry.op) &&
+        IsThere(client, entry)) {
       return entry.handler(client, command.header, request);
     }
   }

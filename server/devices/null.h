@@ -6,17 +6,19 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/device.h"
 #include "server/mappable_bar.h"
+#include "server/migratable.h"
 
 namespace vfio_user {
 
 // PCI 1234:0001. BAR0 is 4 KiB of memory that keeps what is written to it until a reset; accesses
 // of any length and alignment. Clients may map all of it. No interrupts, no DMA.
-class NullDevice final : public Device {
+class NullDevice final : public Device, private Migratable {
  public:
   static constexpr uint64_t kBarBytes = 4096;
 
@@ -28,9 +30,16 @@ class NullDevice final : public Device {
   absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> data) override;
   absl::Status WriteRegion(RegionIndex index, uint64_t offset,
                            std::span<const std::byte> data) override;
+  Migratable* migratable() override { return this; }
   void Reset() override { memory_.Clear(); }
 
  private:
+  // Migratable. Its state is the BAR, after a version. It never does anything that could be paused.
+  void Pause() override {}
+  void Resume() override {}
+  absl::StatusOr<std::vector<std::byte>> Save() override;
+  absl::Status Restore(std::span<const std::byte> state) override;
+
   explicit NullDevice(MappableBar memory);
 
   DeviceDescription description_;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/irq.h"
+#include "server/devices/edu_state.h"
 
 namespace vfio_user {
 namespace {
@@ -54,8 +56,37 @@ void EduDevice::Reset() {
   host_->SetIntx(false);
 }
 
+void EduDevice::Pause() {
+  MutexLock lock(mu_);
+  paused_ = true;
+}
+
+void EduDevice::Resume() {
+  MutexLock lock(mu_);
+  paused_ = false;
+  PostIfNeeded();
+}
+
+absl::StatusOr<std::vector<std::byte>> EduDevice::Save() {
+  EduState state;
+  state.buffer = buffer_;
+  MutexLock lock(mu_);
+  state.registers = registers_.state();
+  return state.Serialize();
+}
+
+absl::Status EduDevice::Restore(std::span<const std::byte> bytes) {
+  VFIO_USER_ASSIGN_OR_RETURN(const EduState state, EduState::Parse(bytes));
+  buffer_ = state.buffer;
+  MutexLock lock(mu_);
+  registers_.Restore(state.registers);
+  // A line that is to be up is put there when the device goes on.
+  if (!registers_.interrupting()) host_->SetIntx(false);
+  return absl::OkStatus();
+}
+
 void EduDevice::PostIfNeeded() {
-  if (posted_) return;
+  if (posted_ || paused_) return;
   if (!registers_.computing() && !registers_.transferring() && !registers_.raised()) return;
   posted_ = true;
   host_->Post([this] { Work(); });
@@ -74,14 +105,15 @@ void EduDevice::Work() {
 
 void EduDevice::Compute() {
   MutexLock lock(mu_);
-  if (registers_.computing()) registers_.FinishFactorial(Factorial(registers_.factorial()));
+  if (paused_ || !registers_.computing()) return;
+  registers_.FinishFactorial(Factorial(registers_.factorial()));
 }
 
 void EduDevice::Transfer() {
   EduTransfer transfer;
   {
     MutexLock lock(mu_);
-    if (!registers_.transferring()) return;
+    if (paused_ || !registers_.transferring()) return;
     transfer = registers_.transfer();
   }
   const auto in_buffer = std::span(buffer_).subspan(transfer.buffer_offset, transfer.bytes);
@@ -101,7 +133,7 @@ void EduDevice::Transfer() {
 void EduDevice::SendInterrupt() {
   {
     MutexLock lock(mu_);
-    if (!registers_.TakeRaised()) return;
+    if (paused_ || !registers_.TakeRaised()) return;
   }
   // Without the lock: a client can make a signal block, and register accesses must go on.
   if (host_->enabled_interrupts() == IrqIndex::kMsi) {

@@ -39,16 +39,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "proto_defs/base/mutex.h"
 #include "server/device.h"
 #include "server/devices/edu_registers.h"
 
 namespace vfio_user {
 
-class EduDevice final : public Device {
+class EduDevice final : public Device, private Migratable {
  public:
   static constexpr uint64_t kBarBytes = uint64_t{1} << 20;
 
@@ -60,9 +62,17 @@ class EduDevice final : public Device {
   absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> data) override;
   absl::Status WriteRegion(RegionIndex index, uint64_t offset,
                            std::span<const std::byte> data) override;
+  Migratable* migratable() override { return this; }
   void Reset() override;
 
  private:
+  // Migratable. What is under way when it pauses is begun anew where it goes on: a factorial, and a
+  // transfer that had not begun to move bytes.
+  void Pause() override;
+  void Resume() override;
+  absl::StatusOr<std::vector<std::byte>> Save() override;
+  absl::Status Restore(std::span<const std::byte> state) override;
+
   // Posts Work where there is something to be done and it does not wait already.
   void PostIfNeeded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The worker's, and what it consists of.
@@ -78,6 +88,7 @@ class EduDevice final : public Device {
   Mutex mu_;
   EduRegisters registers_ ABSL_GUARDED_BY(mu_);
   bool posted_ ABSL_GUARDED_BY(mu_) = false;  // Work was posted and has not begun.
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace vfio_user

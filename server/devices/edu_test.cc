@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/device_info.h"
@@ -238,6 +239,91 @@ TEST_F(EduDeviceTest, IsAsAfterPowerOnAfterAReset) {
   StartTransfer(kBuffer, kMemory, 4096, 3);
   host_.RunPosted();
   EXPECT_THAT(std::span(memory_).first(4096), Each(std::byte{0}));
+}
+
+TEST_F(EduDeviceTest, DoesNothingWhilePausedAndAllOfItAfterwards) {
+  Migratable& migratable = *device_.migratable();
+  memory_[0] = std::byte{7};
+  StartTransfer(kMemory, kBuffer, 1, 5);
+  migratable.Pause();
+  Write(kFactorial, 5);
+  Write(kRaise, 2);
+  host_.RunPosted();
+  EXPECT_EQ(Read(kCommand, 8), 5u);
+  EXPECT_EQ(Read(kStatus), 1u);
+  EXPECT_FALSE(host_.intx());
+
+  migratable.Resume();
+  host_.RunPosted();
+
+  EXPECT_EQ(Read(kCommand, 8), 4u);
+  EXPECT_EQ(Read(kFactorial), 120u);
+  EXPECT_EQ(Read(kInterruptStatus), 0x102u);
+  EXPECT_TRUE(host_.intx());
+}
+
+TEST_F(EduDeviceTest, StaysPausedInAReset) {
+  device_.migratable()->Pause();
+  device_.Reset();
+  Write(kFactorial, 5);
+
+  EXPECT_EQ(host_.RunPosted(), 0);
+}
+
+TEST_F(EduDeviceTest, GoesOnInAnotherPlaceWithItsBufferAndWhatWasUnderWay) {
+  memory_[0] = std::byte{7};
+  StartTransfer(kMemory, kBuffer + 9, 1, 1);
+  host_.RunPosted();
+  Write(kRaise, 0x10);
+  host_.RunPosted();
+  device_.migratable()->Pause();
+  Write(kFactorial, 6);
+  StartTransfer(kBuffer + 9, kMemory + 1, 1, 3);
+  const absl::StatusOr<std::vector<std::byte>> state = device_.migratable()->Save();
+  ASSERT_THAT(state, IsOk());
+
+  FakeDeviceHost host;
+  host.memory().Map(Iova{kMemory}, memory_);
+  EduDevice other;
+  other.Attach(host);
+  other.migratable()->Pause();
+  ASSERT_THAT(other.migratable()->Restore(*state), IsOk());
+  EXPECT_EQ(host.RunPosted(), 0);
+  other.migratable()->Resume();
+  EXPECT_EQ(host.RunPosted(), 1);
+
+  EXPECT_EQ(memory_[1], std::byte{7});
+  EXPECT_TRUE(host.intx());
+  uint32_t factorial = 0;
+  ASSERT_THAT(other.ReadRegion(RegionIndex::kBar0, kFactorial,
+                               std::as_writable_bytes(std::span(&factorial, 1))),
+              IsOk());
+  EXPECT_EQ(factorial, 720u);
+}
+
+TEST_F(EduDeviceTest, KeepsItsStateWhenItIsGivenOneThatCannotBe) {
+  EXPECT_EQ(FactorialOf(4), 24u);
+  device_.migratable()->Pause();
+
+  EXPECT_THAT(device_.migratable()->Restore(std::vector<std::byte>(7)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+
+  EXPECT_EQ(Read(kFactorial), 24u);
+}
+
+TEST_F(EduDeviceTest, TakesIntxDownForAStateThatHasItDown) {
+  device_.migratable()->Pause();
+  const absl::StatusOr<std::vector<std::byte>> quiet = device_.migratable()->Save();
+  ASSERT_THAT(quiet, IsOk());
+  device_.migratable()->Resume();
+  Write(kRaise, 1);
+  host_.RunPosted();
+  ASSERT_TRUE(host_.intx());
+  device_.migratable()->Pause();
+
+  ASSERT_THAT(device_.migratable()->Restore(*quiet), IsOk());
+
+  EXPECT_FALSE(host_.intx());
 }
 
 }  // namespace

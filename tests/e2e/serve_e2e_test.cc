@@ -2,8 +2,11 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,9 +15,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client.h"
+#include "client/dma_mapping.h"
+#include "client/region.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/iova.h"
 #include "tests/testing/bound_socket.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/status_matchers.h"
@@ -27,6 +34,7 @@ namespace vfio_user {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr absl::Duration kLong = absl::Seconds(60);
@@ -166,6 +174,34 @@ TEST_F(ServeTest, RefusesASecondClientAtOnceAndKeepsTheFirst) {
   EXPECT_THAT(second.err, AllOf(HasSubstr(server->socket_path()), HasSubstr("client")));
   EXPECT_THAT(first->GetDeviceInfo(), IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
+}
+
+TEST_F(ServeTest, GivesEduTheDmaMaskThatItIsToldTo) {
+  Serve serve({"edu", "--socket", path_, "--dma-mask", "0xffffffffffffffff"});
+  ASSERT_EQ(serve.Line(), "serving edu at " + path_);
+  const absl::StatusOr<Client> client = Client::Connect(path_);
+  ASSERT_THAT(client, IsOk());
+  ASSERT_THAT(client->OpenPci()->EnableBusMaster(), IsOk());
+  const absl::StatusOr<Region> bar0 = client->OpenRegion(RegionIndex::kBar0);
+  ASSERT_THAT(bar0, IsOk());
+  std::vector<std::byte> memory(64, std::byte{7});
+  // At its own address, which 28 bits do not reach.
+  const absl::StatusOr<DmaMapping> mapping = client->Map(std::span(memory));
+  ASSERT_THAT(mapping, IsOk());
+  ASSERT_GT(ToU64(mapping->iova()), 0xfffffffu);
+
+  // From the buffer, which is 0, to memory.
+  ASSERT_THAT(bar0->Write<uint64_t>(0x80, 0x40000), IsOk());
+  ASSERT_THAT(bar0->Write<uint64_t>(0x88, ToU64(mapping->iova())), IsOk());
+  ASSERT_THAT(bar0->Write<uint64_t>(0x90, memory.size()), IsOk());
+  ASSERT_THAT(bar0->Write<uint64_t>(0x98, 3), IsOk());
+  while (true) {
+    const absl::StatusOr<uint64_t> command = bar0->Read<uint64_t>(0x98);
+    ASSERT_THAT(command, IsOk());
+    if ((*command & 1) == 0) break;
+  }
+
+  EXPECT_THAT(memory, Each(std::byte{0}));
 }
 
 TEST_F(ServeTest, SaysWhatItRefusesWhenVerbose) {

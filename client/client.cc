@@ -14,6 +14,7 @@
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/socket.h"
+#include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/format.h"
 #include "proto_defs/wire/limits.h"
 
@@ -117,6 +118,20 @@ absl::StatusOr<DmaMapping> Client::MapFile(const FileMemory& memory,
                                            const MapOptions& options) const {
   return mapper_->MapFile(memory, options);
 }
+
+absl::StatusOr<AddressSpaceMapping> Client::MapAddressSpace(AddressSpaceAccess access) const {
+  DmaMapFlags flags = DmaMapFlag::kRead;
+  if (access == AddressSpaceAccess::kReadWrite) flags |= DmaMapFlag::kWrite;
+  return AddressSpaceMapping::Create(*mapper_, flags);
+}
+
+absl::Status Client::UnmapAll() const { return mapper_->UnmapAll(); }
+
+absl::StatusOr<DmaLog> Client::StartDmaLogging(const DmaLogOptions& options) const {
+  return DmaLog::Start(mapper_, options);
+}
+
+DeviceFeatures Client::features() const { return DeviceFeatures(session_); }
 
 absl::StatusOr<Interrupt> Client::BindInterrupt(IrqIndex index, uint32_t vector) const {
   VFIO_USER_ASSIGN_OR_RETURN(const IrqInfo info, session_->GetIrqInfo(index));

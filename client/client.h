@@ -20,7 +20,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/address_space.h"
 #include "client/client_options.h"
+#include "client/device_features.h"
+#include "client/dma_log.h"
 #include "client/dma_mapping.h"
 #include "client/interrupt.h"
 #include "client/interrupt_type.h"
@@ -103,6 +106,23 @@ class Client {
   // The same for memory that is a file's, which the server can map instead of copying.
   absl::StatusOr<DmaMapping> MapFile(const FileMemory& memory,
                                      const MapOptions& options = {}) const;
+
+  // The same for all memory of this process at once, always by file I/O: PermissionDenied to a
+  // server that is not trusted, AlreadyExists where anything is mapped already. Takes a round trip
+  // for each region, and one for each size that the server refuses.
+  absl::StatusOr<AddressSpaceMapping> MapAddressSpace(
+      AddressSpaceAccess access = AddressSpaceAccess::kReadWrite) const;
+
+  // Unmaps all that this client has mapped, with one request where the server takes it. The handles
+  // are as after DmaMapping::Unmap(). An error means that the connection is gone.
+  absl::Status UnmapAll() const;
+
+  // Has the device, and this client, note which memory the device writes. FailedPrecondition while
+  // another log of this client lives, Unimplemented for a device that cannot.
+  absl::StatusOr<DmaLog> StartDmaLogging(const DmaLogOptions& options = {}) const;
+
+  // The device's optional abilities in their raw form.
+  DeviceFeatures features() const;
 
   // Binds the vector to a new eventfd. NotFound for a vector that the device does not have.
   absl::StatusOr<Interrupt> BindInterrupt(IrqIndex index, uint32_t vector) const;

@@ -87,15 +87,23 @@ absl::StatusOr<DmaMapping> DmaMapper::MapFile(const FileMemory& memory, const Ma
       options);
 }
 
+absl::StatusOr<DmaMapping> DmaMapper::MapAddresses(const IovaRange& range, DmaMapFlags access) {
+  auto* const data = std::bit_cast<std::byte*>(uintptr_t{ToU64(range.first)});
+  return MapLent({.memory = {data, range.length, access}}, {.path = DmaPath::kFileIo});
+}
+
 absl::StatusOr<DmaMapping> DmaMapper::MapLent(const Lent& lent, const MapOptions& options) {
   VFIO_USER_RETURN_IF_ERROR(session_->status());
   VFIO_USER_RETURN_IF_ERROR(CheckRoom());
+  live_.BeginMap();
+  const absl::Cleanup end_map = [this] { live_.EndMap(); };
   VFIO_USER_ASSIGN_OR_RETURN(const Ladder ladder, LadderFor(lent, options.path));
   VFIO_USER_ASSIGN_OR_RETURN(const Iova iova, Insert(lent.memory, options.iova));
   absl::Cleanup erase = [this, iova] { session_->dma_table().Erase(iova); };
   VFIO_USER_ASSIGN_OR_RETURN(const DmaPath path, Climb(ladder, iova, lent.memory));
   std::move(erase).Cancel();
-  return DmaMapping(shared_from_this(), iova, lent.memory.size, path);
+  const LiveMapping mapping = {.range = {iova, lent.memory.size}, .path = path};
+  return DmaMapping(shared_from_this(), live_.Add(mapping), mapping);
 }
 
 absl::Status DmaMapper::CheckRoom() const {
@@ -206,14 +214,6 @@ absl::Status DmaMapper::Ask(const Rung& rung, Iova iova, const DmaMemory& memory
   const bool has_fd = rung.path != DmaPath::kMessage;
   return Annotate(session_->MapDma(request, {&rung.fd, has_fd ? size_t{1} : size_t{0}}),
                   fmt::format("mapping [{:#x}, +{:#x})", ToU64(iova), memory.size));
-}
-
-absl::Status DmaMapper::Unmap(Iova iova, uint64_t size) {
-  VFIO_USER_RETURN_IF_ERROR(session_->CheckProcess());
-  const absl::Status unmapped = session_->UnmapDma(iova, size);
-  // Whatever the server said: without a connection it has no access by message either.
-  session_->dma_table().Erase(iova);
-  return Annotate(unmapped, fmt::format("unmapping [{:#x}, +{:#x})", ToU64(iova), size));
 }
 
 }  // namespace vfio_user

@@ -12,8 +12,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client_options.h"
+#include "client/dirty_pages.h"
 #include "client/dma_mapping.h"
 #include "client/dma_table.h"
+#include "client/live_mappings.h"
 #include "client/self_memory.h"
 #include "client/session.h"
 #include "proto_defs/transport/unique_fd.h"
@@ -45,6 +47,13 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
   absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory, const MapOptions& options);
   absl::StatusOr<DmaMapping> Map(std::span<const std::byte> memory, const MapOptions& options);
   absl::StatusOr<DmaMapping> MapFile(const FileMemory& memory, const MapOptions& options);
+  absl::Status UnmapAll();
+
+  // A part of the address space itself, at its own addresses, by file I/O.
+  absl::StatusOr<DmaMapping> MapAddresses(const IovaRange& range, DmaMapFlags access);
+
+  const std::shared_ptr<Session>& session() const { return session_; }
+  const LiveMappings& live() const { return live_; }
 
  private:
   friend class DmaMapping;
@@ -78,11 +87,19 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
   absl::StatusOr<DmaPath> Climb(const Ladder& ladder, Iova iova, const DmaMemory& memory);
   absl::Status Ask(const Rung& rung, Iova iova, const DmaMemory& memory);
 
-  absl::Status Unmap(Iova iova, uint64_t size);
+  absl::Status Unmap(LiveMappings::Id id);
+  // The page size of the log in bytes. FailedPrecondition without one.
+  absl::StatusOr<uint64_t> CheckLogging() const;
+  // Marks what the device wrote in `pages`.
+  absl::Status UnmapAndReport(LiveMappings::Id id, uint64_t log_page_size, DirtyPages& pages);
+  absl::Status UnmapAtServer(const LiveMapping& mapping);
+  absl::Status UnmapAtServer(const LiveMapping& mapping, uint64_t log_page_size, DirtyPages& pages);
+  void Forget(LiveMappings::Id id, const LiveMapping& mapping);
 
   const std::shared_ptr<Session> session_;
   const absl::Status may_lend_memory_;
   SelfMemory self_memory_;
+  LiveMappings live_;
   // A server that has taken file I/O once knows it, whatever it refuses later.
   std::atomic<bool> file_io_known_ = false;
   std::atomic<bool> file_io_unknown_ = false;

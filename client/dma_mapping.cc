@@ -2,12 +2,20 @@
 
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "client/dma_mapper.h"
+#include "client/live_mappings.h"
+#include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {
 
-DmaMapping::DmaMapping(std::shared_ptr<DmaMapper> mapper, Iova iova, uint64_t size, DmaPath path)
-    : mapper_(std::move(mapper)), iova_(iova), size_(size), path_(path) {}
+DmaMapping::DmaMapping(std::shared_ptr<DmaMapper> mapper, uint64_t id, const LiveMapping& mapping)
+    : mapper_(std::move(mapper)),
+      id_(id),
+      iova_(mapping.range.first),
+      size_(mapping.range.length),
+      path_(mapping.path) {}
 
 DmaMapping::DmaMapping(DmaMapping&& other) noexcept = default;
 
@@ -15,6 +23,7 @@ DmaMapping& DmaMapping::operator=(DmaMapping&& other) noexcept {
   if (this == &other) return *this;
   (void)Unmap();
   mapper_ = std::move(other.mapper_);
+  id_ = other.id_;
   iova_ = other.iova_;
   size_ = other.size_;
   path_ = other.path_;
@@ -27,7 +36,16 @@ DmaMapping::~DmaMapping() { (void)Unmap(); }
 
 absl::Status DmaMapping::Unmap() {
   if (mapper_ == nullptr) return absl::OkStatus();
-  return std::exchange(mapper_, nullptr)->Unmap(iova_, size_);
+  return std::exchange(mapper_, nullptr)->Unmap(id_);
+}
+
+absl::StatusOr<DirtyPages> DmaMapping::UnmapAndReport(uint64_t page_size) {
+  if (mapper_ == nullptr) return absl::FailedPreconditionError("this mapping is unmapped already");
+  VFIO_USER_ASSIGN_OR_RETURN(DirtyPages pages, DirtyPages::Create({iova_, size_}, page_size));
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t log_page_size, mapper_->CheckLogging());
+  VFIO_USER_RETURN_IF_ERROR(
+      std::exchange(mapper_, nullptr)->UnmapAndReport(id_, log_page_size, pages));
+  return pages;
 }
 
 }  // namespace vfio_user

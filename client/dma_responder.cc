@@ -58,7 +58,10 @@ absl::StatusOr<std::span<const std::byte>> DmaResponder::Write(std::span<const u
   VFIO_USER_ASSIGN_OR_RETURN(
       const DmaTable::Use memory,
       table_.Find(write.access.address, write.access.count, DmaMapFlag::kWrite));
-  VFIO_USER_RETURN_IF_ERROR(GuardedWrite(std::as_bytes(write.data), memory.data()));
+  const absl::Status written = GuardedWrite(std::as_bytes(write.data), memory.data());
+  // Whatever came of it: where memory ends on the way, what is before that was written.
+  record_.Record(memory.mapping(), {write.access.address, write.access.count});
+  VFIO_USER_RETURN_IF_ERROR(written);
   Echo(write.access);
   return std::span<const std::byte>();
 }

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/dma_table.h"
+#include "client/write_record.h"
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/wire/dma_access.h"
 
@@ -26,9 +27,9 @@ namespace vfio_user {
 // One for each channel, used by one thread at a time: it keeps its buffers from message to message.
 class DmaResponder {
  public:
-  // `table` is borrowed.
-  DmaResponder(DmaTable& table, uint32_t max_data_xfer_bytes)
-      : table_(table), max_data_xfer_bytes_(max_data_xfer_bytes) {}
+  // `table` and `record`, in which writes are recorded, are borrowed.
+  DmaResponder(DmaTable& table, WriteRecord& record, uint32_t max_data_xfer_bytes)
+      : table_(table), record_(record), max_data_xfer_bytes_(max_data_xfer_bytes) {}
   DmaResponder(const DmaResponder&) = delete;
   DmaResponder& operator=(const DmaResponder&) = delete;
 
@@ -44,6 +45,7 @@ class DmaResponder {
   void Echo(const DmaAccess& access);
 
   DmaTable& table_;
+  WriteRecord& record_;
   const uint32_t max_data_xfer_bytes_;
   std::vector<uint8_t> echo_;  // The reply's fixed part.
   std::vector<std::byte> data_;

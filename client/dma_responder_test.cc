@@ -15,7 +15,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/dirty_pages.h"
 #include "client/dma_table.h"
+#include "client/write_record.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/transport/channel.h"
@@ -95,7 +97,8 @@ class DmaResponderTest : public testing::Test {
 
   std::array<std::byte, kGuard + kBuffer + kGuard> memory_;
   DmaTable table_;
-  DmaResponder responder_{table_, kMaxDataXferBytes};
+  WriteRecord record_;
+  DmaResponder responder_{table_, record_, kMaxDataXferBytes};
   std::optional<ScriptedPeer> server_;
   std::optional<Channel> channel_;
 };
@@ -264,6 +267,27 @@ TEST_F(DmaResponderTest, AWriteThatWantsNoReplyGetsNone) {
   ASSERT_THAT(reply, IsOk());
   EXPECT_EQ(reply->header.command, Command{99});
   EXPECT_EQ(Buffer()[0], std::byte{0x33});
+}
+
+TEST_F(DmaResponderTest, WritesAreRecordedAndReadsAreNot) {
+  ASSERT_THAT(Insert(), IsOk());
+  ASSERT_THAT(record_.Start(8), IsOk());
+  absl::StatusOr<DirtyPages> pages = DirtyPages::Create({Iova{0x1000}, kBuffer}, 8);
+  ASSERT_THAT(pages, IsOk());
+
+  EXPECT_EQ(ErrnoFor(Command::kDmaRead, Hex("00 10 00 00 00 00 00 00  20 00 00 00 00 00 00 00")),
+            0u);
+  record_.TakeInto(*pages);
+  EXPECT_EQ(pages->dirty_count(), 0u);
+
+  EXPECT_EQ(ErrnoFor(Command::kDmaWrite, Hex("0f 10 00 00 00 00 00 00"
+                                             "02 00 00 00 00 00 00 00 11 22")),
+            0u);
+  EXPECT_EQ(ErrnoFor(Command::kDmaWrite, Hex("1f 10 00 00 00 00 00 00"
+                                             "02 00 00 00 00 00 00 00 11 22")),
+            uint32_t{EFAULT});
+  record_.TakeInto(*pages);
+  EXPECT_EQ(pages->words()[0], 0b0110u);
 }
 
 TEST_F(DmaResponderTest, MemoryThatWasFreedIsEfaultAndNoSignal) {

@@ -87,7 +87,11 @@ absl::StatusOr<DmaTable::Use> DmaTable::Find(Iova address, uint64_t count, DmaMa
         EACCES, fmt::format("[{:#x}, +{:#x}) is mapped for the other direction", first, count));
   }
   ++found->second.uses;
-  return Use(this, found->first, found->second.memory.data + (first - found->first));
+  const DmaMemory& memory = found->second.memory;
+  // Not as pointers: memory that is all of the address space starts where no object is.
+  auto* const data =
+      std::bit_cast<std::byte*>(std::bit_cast<uintptr_t>(memory.data) + (first - found->first));
+  return Use(this, {Iova{found->first}, memory.size}, data);
 }
 
 size_t DmaTable::size() const {

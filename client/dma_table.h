@@ -77,24 +77,26 @@ class DmaTable {
 // Keeps a mapping in the table for as long as it lives. Movable; belongs to one thread.
 class DmaTable::Use {
  public:
-  Use(Use&& other) noexcept : table_(other.table_), first_(other.first_), data_(other.data_) {
+  Use(Use&& other) noexcept : table_(other.table_), mapping_(other.mapping_), data_(other.data_) {
     other.table_ = nullptr;
   }
   Use& operator=(Use&&) = delete;
   ~Use() {
-    if (table_ != nullptr) table_->Release(first_);
+    if (table_ != nullptr) table_->Release(ToU64(mapping_.first));
   }
 
   // Where the range that was looked for starts.
   std::byte* data() const { return data_; }
+  // All of the mapping that the range is in.
+  const IovaRange& mapping() const { return mapping_; }
 
  private:
   friend class DmaTable;
-  Use(DmaTable* table, uint64_t first, std::byte* data)
-      : table_(table), first_(first), data_(data) {}
+  Use(DmaTable* table, const IovaRange& mapping, std::byte* data)
+      : table_(table), mapping_(mapping), data_(data) {}
 
   DmaTable* table_;
-  uint64_t first_;
+  IovaRange mapping_;
   std::byte* data_;
 };
 

@@ -38,15 +38,22 @@ ServedRequest RefuseNext(ScriptedPeer& server, uint32_t wire_errno) {
 }
 
 ServedRequests AnswerAll(ScriptedPeer& server, std::vector<uint32_t> errnos) {
+  std::vector<ScriptedAnswer> answers;
+  for (const uint32_t error : errnos) answers.push_back({.wire_errno = error});
+  return AnswerInOrder(server, std::move(answers));
+}
+
+ServedRequests AnswerInOrder(ScriptedPeer& server, std::vector<ScriptedAnswer> answers) {
   return std::async(
       std::launch::async,
       [&server,
-       errnos = std::move(errnos)]() -> absl::StatusOr<std::vector<ScriptedPeer::Message>> {
+       answers = std::move(answers)]() -> absl::StatusOr<std::vector<ScriptedPeer::Message>> {
         std::vector<ScriptedPeer::Message> requests;
-        for (const uint32_t error : errnos) {
+        for (const ScriptedAnswer& answer : answers) {
           VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Message request, server.Receive());
-          VFIO_USER_RETURN_IF_ERROR(error == 0 ? server.Reply(request.header)
-                                               : server.ReplyError(request.header, error));
+          VFIO_USER_RETURN_IF_ERROR(answer.wire_errno == 0
+                                        ? server.Reply(request.header, answer.body)
+                                        : server.ReplyError(request.header, answer.wire_errno));
           requests.push_back(std::move(request));
         }
         return requests;

@@ -26,6 +26,13 @@ ServedRequest RefuseNext(ScriptedPeer& server, uint32_t wire_errno);
 using ServedRequests = std::future<absl::StatusOr<std::vector<ScriptedPeer::Message>>>;
 ServedRequests AnswerAll(ScriptedPeer& server, std::vector<uint32_t> errnos);
 
+// Answers one request for each of `answers`: with its errno, or for 0 with success and its body.
+struct ScriptedAnswer {
+  uint32_t wire_errno = 0;
+  std::vector<uint8_t> body = {};
+};
+ServedRequests AnswerInOrder(ScriptedPeer& server, std::vector<ScriptedAnswer> answers);
+
 // A client's socket, with the server's part of VERSION said in advance, so that a test needs no
 // thread to connect.
 struct GreetedSocket {

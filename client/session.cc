@@ -52,8 +52,8 @@ Session::Session(Negotiated negotiated, const SessionOptions& options)
       server_(negotiated.server),
       max_data_xfer_bytes_(static_cast<uint32_t>(std::min<uint64_t>(
           negotiated.max_data_xfer_bytes, negotiated.server.capabilities.MaxDataXferBytes()))),
-      main_responder_(dma_table_, negotiated.max_data_xfer_bytes),
-      twin_responder_(dma_table_, negotiated.max_data_xfer_bytes),
+      main_responder_(dma_table_, write_record_, negotiated.max_data_xfer_bytes),
+      twin_responder_(dma_table_, write_record_, negotiated.max_data_xfer_bytes),
       main_(MainStream(negotiated, options.dma_service),
             [this](IncomingCommand& command) { return main_responder_.Answer(command, main_); }) {
   if (!negotiated.twin) return;

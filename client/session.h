@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -22,6 +23,7 @@
 #include "client/negotiation.h"
 #include "client/owner_process.h"
 #include "client/request_turn.h"
+#include "client/write_record.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/transport/socket.h"
@@ -92,9 +94,20 @@ class Session {
   absl::Status MapDma(const DmaMapRequest& request, std::span<const FdView> fds);
   // OK too when the server has no such mapping. Any error means that the connection is gone.
   absl::Status UnmapDma(Iova address, uint64_t size);
+  // The forms with flags, which a server may not know. Gives the bitmap, if one was asked for; an
+  // empty one is that of a device without DMA. An error with the connection alive is the server's
+  // refusal: it unmapped nothing.
+  absl::StatusOr<std::vector<uint8_t>> UnmapDma(const DmaUnmapRequest& request);
 
-  // What the server's DMA messages are served from.
+  // What the server's DMA messages are served from, and where their writes are recorded.
   DmaTable& dma_table() { return dma_table_; }
+  WriteRecord& write_record() { return write_record_; }
+
+  // For requests that have a file of their own. Sends one and waits for its reply; the errno of a
+  // refusal is kept.
+  absl::Status Call(Command command, const MessageContent& content, PendingCall& call);
+  // Ends the connection because of what the server said, and returns the DataLoss for it.
+  absl::Status CloseBroken(const absl::Status& why);
 
   const VersionMessage& server_version() const { return server_; }
   uint32_t max_data_xfer_bytes() const { return max_data_xfer_bytes_; }
@@ -124,18 +137,15 @@ class Session {
   void ServeInBackground();
   Channel& commands() { return twin_ ? *twin_ : main_; }
 
-  // Sends a request and waits for its reply.
-  absl::Status Call(Command command, const MessageContent& content, PendingCall& call);
   absl::Status CallInTurn(Command command, const MessageContent& content, PendingCall& call);
   // Ends the connection, unless it has ended, because the outcome of `command` is not known.
   absl::Status CloseUndecided(Command command, const absl::Status& why);
-  // Ends the connection because of what the server said.
-  absl::Status CloseBroken(const absl::Status& why);
   void Close(const absl::Status& reason);
   // Ends the connection because where the server's commands come from has ended.
   void EndWithCommands(const absl::Status& why);
 
   absl::StatusOr<RegionInfo> AskRegionInfo(RegionIndex index, uint32_t argsz);
+  absl::Status CheckEcho(const DmaUnmapRequest& got, const DmaUnmapRequest& want);
   absl::Status CheckEcho(std::string_view reply, std::span<const uint8_t> body,
                          const RegionAccess& want);
 
@@ -145,6 +155,7 @@ class Session {
   const uint32_t max_data_xfer_bytes_;
 
   DmaTable dma_table_;
+  WriteRecord write_record_;
   DmaResponder main_responder_;
   DmaResponder twin_responder_;
   Channel main_;

@@ -1,6 +1,7 @@
 // The requests of session.h: what is sent, and what is looked at in the reply.
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -168,24 +169,47 @@ absl::Status Session::MapDma(const DmaMapRequest& request, std::span<const FdVie
 absl::Status Session::UnmapDma(Iova address, uint64_t size) {
   // Here a child would otherwise close the connection of its parent.
   VFIO_USER_RETURN_IF_ERROR(CheckProcess());
-  const DmaUnmapRequest request = {.address = address, .size = size};
+  const absl::Status result = UnmapDma(DmaUnmapRequest{.address = address, .size = size}).status();
+  if (result.ok() || !status().ok()) return result;
+  // The server has no such mapping, which is all that was wanted.
+  if (ErrnoOf(result) == ENOENT) return absl::OkStatus();
+  return CloseUndecided(Command::kDmaUnmap, result);
+}
+
+absl::StatusOr<std::vector<uint8_t>> Session::UnmapDma(const DmaUnmapRequest& request) {
+  VFIO_USER_RETURN_IF_ERROR(CheckProcess());
   const std::vector<uint8_t> body = Serialize(request);
   PendingCall call;
   const absl::Status result =
       Call(Command::kDmaUnmap, {.body = body, .payload = {}, .fds = {}}, call);
-  // The server has no such mapping, which is all that was wanted.
-  if (ErrnoOf(result) == ENOENT && status().ok()) return absl::OkStatus();
-  if (!result.ok()) return CloseUndecided(Command::kDmaUnmap, result);
+  if (absl::IsDeadlineExceeded(result)) return CloseUndecided(Command::kDmaUnmap, result);
+  VFIO_USER_RETURN_IF_ERROR(result);
 
-  const absl::StatusOr<DmaUnmapReply> reply = DmaUnmapReply::Parse(call.body());
+  absl::StatusOr<DmaUnmapReply> reply = DmaUnmapReply::Parse(call.body());
   if (!reply.ok()) return CloseBroken(reply.status());
-  if (!reply->echo) return absl::OkStatus();
-  if (reply->echo->address != address) {
-    return CloseBroken(
-        WrongEcho("DMA_UNMAP reply", "address", ToU64(reply->echo->address), ToU64(address)));
+  if (!reply->echo) return std::vector<uint8_t>();
+  VFIO_USER_RETURN_IF_ERROR(CheckEcho(*reply->echo, request));
+  return std::move(reply->bitmap);
+}
+
+absl::Status Session::CheckEcho(const DmaUnmapRequest& got, const DmaUnmapRequest& want) {
+  constexpr std::string_view kReply = "DMA_UNMAP reply";
+  if (got.flags != want.flags) {
+    return CloseBroken(WrongEcho(kReply, "flags", got.flags.ToWire(), want.flags.ToWire()));
   }
-  if (reply->echo->size != size) {
-    return CloseBroken(WrongEcho("DMA_UNMAP reply", "size", reply->echo->size, size));
+  if (got.address != want.address) {
+    return CloseBroken(WrongEcho(kReply, "address", ToU64(got.address), ToU64(want.address)));
+  }
+  if (got.size != want.size) return CloseBroken(WrongEcho(kReply, "size", got.size, want.size));
+  // Present with the flag, which is the same in both.
+  if (!want.bitmap) return absl::OkStatus();
+  if (got.bitmap->page_size != want.bitmap->page_size) {
+    return CloseBroken(
+        WrongEcho(kReply, "page size", got.bitmap->page_size, want.bitmap->page_size));
+  }
+  if (got.bitmap->size_bytes != want.bitmap->size_bytes) {
+    return CloseBroken(
+        WrongEcho(kReply, "bitmap size", got.bitmap->size_bytes, want.bitmap->size_bytes));
   }
   return absl::OkStatus();
 }

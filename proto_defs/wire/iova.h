@@ -19,6 +19,18 @@ constexpr std::optional<Iova> LastByte(Iova iova, uint64_t length) {
   return Iova{ToU64(iova) + (length - 1)};
 }
 
+// Bus addresses that follow each other. Not empty and not past 2^64 - 1 where it says nothing else.
+struct IovaRange {
+  Iova first{};
+  uint64_t length = 0;  // In bytes.
+
+  friend constexpr bool operator==(const IovaRange&, const IovaRange&) = default;
+};
+
+constexpr std::optional<Iova> LastByte(const IovaRange& range) {
+  return LastByte(range.first, range.length);
+}
+
 }  // namespace vfio_user
 
 #endif  // PROTO_DEFS_WIRE_IOVA_H_

@@ -1,6 +1,7 @@
 #include "server/dirty_log.h"
 
 #include <algorithm>
+#include <bit>
 #include <iterator>
 #include <optional>
 
@@ -62,6 +63,7 @@ void DirtyLog::Mark(Iova first, Iova last) {
 
 void DirtyLog::Take(Iova first, Iova last, uint64_t page_size, std::span<uint8_t> bitmap) {
   const Range asked = {ToU64(first), ToU64(last)};
+  const int page_bits = std::countr_zero(page_size);
   auto at = dirty_.lower_bound(asked.first);
   const auto begin = at;
   // What stays of the first range, and of the last one.
@@ -69,8 +71,8 @@ void DirtyLog::Take(Iova first, Iova last, uint64_t page_size, std::span<uint8_t
   std::optional<Range> after;
   for (; at != dirty_.end() && at->second <= asked.last; ++at) {
     const Range dirty = {at->second, at->first};
-    SetBits(bitmap, (std::max(dirty.first, asked.first) - asked.first) / page_size,
-            (std::min(dirty.last, asked.last) - asked.first) / page_size);
+    SetBits(bitmap, (std::max(dirty.first, asked.first) - asked.first) >> page_bits,
+            (std::min(dirty.last, asked.last) - asked.first) >> page_bits);
     if (dirty.first < asked.first) before = {dirty.first, asked.first - 1};
     if (dirty.last > asked.last) after = {asked.last + 1, dirty.last};
   }

@@ -217,8 +217,8 @@ TEST(DirtyLogTest, BecomesFineAgainWhenMostWasTaken) {
 // Against a set of bytes, which is what a log of pages of one byte means.
 TEST(DirtyLogTest, SaysWhatASetOfPagesSays) {
   std::mt19937 random(20260101);
-  constexpr uint64_t kSpace = 4096;
-  for (int round = 0; round < 200; ++round) {
+  constexpr uint64_t kSpace = 2048;
+  for (int round = 0; round < 40; ++round) {
     const uint64_t log_page = uint64_t{1} << random() % 8;
     DirtyLog log = LogOf(log_page);
     std::set<uint64_t> dirty;

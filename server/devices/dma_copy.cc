@@ -1,12 +1,15 @@
 #include "server/devices/dma_copy.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
+#include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/wire_reader.h"
 #include "proto_defs/wire/wire_writer.h"
 
 namespace vfio_user {
@@ -14,6 +17,8 @@ namespace {
 
 constexpr uint64_t kStatusOffset = 0x20;
 constexpr uint64_t kErrnoOffset = 0x24;  // The result follows.
+
+constexpr uint32_t kStateVersion = 1;
 
 constexpr uint32_t kStatusDone = 1;
 constexpr uint32_t kStatusFailed = 2;
@@ -66,7 +71,7 @@ void DmaCopyDevice::RingDoorbell(RegionIndex, uint64_t, uint64_t count) {
 }
 
 void DmaCopyDevice::RunIfBusy() {
-  if (!registers_.busy() || running_) return;
+  if (!registers_.busy() || running_ || paused_) return;
   running_ = true;
   host_->Post([this] { RunRing(); });
 }
@@ -77,6 +82,49 @@ void DmaCopyDevice::Reset() {
   registers_ = DmaCopyRegisters();
 }
 
+void DmaCopyDevice::Pause() {
+  MutexLock lock(mu_);
+  paused_ = true;
+}
+
+void DmaCopyDevice::Resume() {
+  MutexLock lock(mu_);
+  paused_ = false;
+  RunIfBusy();
+}
+
+// version u32 @0 | registers @4 | BAR1 after them
+absl::StatusOr<std::vector<std::byte>> DmaCopyDevice::Save() {
+  std::vector<uint8_t> state;
+  WireWriter out(state);
+  out.Write<uint32_t>(kStateVersion);
+  {
+    MutexLock lock(mu_);
+    registers_.AppendTo(out);
+  }
+  std::vector<std::byte> bytes(state.size() + kBarBytes);
+  std::ranges::copy(std::as_bytes(std::span(state)), bytes.begin());
+  msix_.Read(0, std::span(bytes).subspan(state.size()));
+  return bytes;
+}
+
+absl::Status DmaCopyDevice::Restore(std::span<const std::byte> state) {
+  WireReader in({reinterpret_cast<const uint8_t*>(state.data()), state.size()});
+  const auto version = in.Read<uint32_t>();
+  const absl::StatusOr<DmaCopyRegisters> registers = DmaCopyRegisters::Parse(in);
+  const std::span<const uint8_t> msix = in.Take(kBarBytes);
+  VFIO_USER_RETURN_IF_ERROR(in.Finish("dma-copy state"));
+  if (version != kStateVersion) {
+    return absl::InvalidArgumentError(
+        fmt::format("dma-copy state: version is {}, want {}", version, kStateVersion));
+  }
+  VFIO_USER_RETURN_IF_ERROR(registers.status());
+  msix_.Write(0, std::as_bytes(msix));
+  MutexLock lock(mu_);
+  registers_ = *registers;
+  return absl::OkStatus();
+}
+
 void DmaCopyDevice::RunRing() {
   while (const std::optional<Iova> at = NextDescriptor()) {
     RunDescriptor(*at);
@@ -85,7 +133,7 @@ void DmaCopyDevice::RunRing() {
 
 std::optional<Iova> DmaCopyDevice::NextDescriptor() {
   MutexLock lock(mu_);
-  const std::optional<Iova> next = registers_.NextDescriptor();
+  const std::optional<Iova> next = paused_ ? std::nullopt : registers_.NextDescriptor();
   running_ = next.has_value();
   return next;
 }

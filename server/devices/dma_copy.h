@@ -62,6 +62,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -72,10 +73,11 @@
 #include "server/devices/bar_memory.h"
 #include "server/devices/dma_copy_engine.h"
 #include "server/devices/dma_copy_registers.h"
+#include "server/migratable.h"
 
 namespace vfio_user {
 
-class DmaCopyDevice final : public Device {
+class DmaCopyDevice final : public Device, private Migratable {
  public:
   static constexpr uint64_t kBarBytes = 4096;
 
@@ -87,12 +89,19 @@ class DmaCopyDevice final : public Device {
   absl::Status WriteRegion(RegionIndex index, uint64_t offset,
                            std::span<const std::byte> data) override;
   void RingDoorbell(RegionIndex index, uint64_t offset, uint64_t count) override;
+  Migratable* migratable() override { return this; }
   void Reset() override;
 
  private:
-  // Posts RunRing where there is something to be run and it does not run.
+  // Migratable. The descriptor that runs is finished, and the ring goes on after it.
+  void Pause() override ABSL_LOCKS_EXCLUDED(mu_);
+  void Resume() override ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<std::vector<std::byte>> Save() override ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Restore(std::span<const std::byte> state) override ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Posts RunRing where there is something to be run, nothing in the way, and it does not run.
   void RunIfBusy() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The worker's: runs descriptors until there are none left.
+  // The worker's: runs descriptors until there are none left, or until Pause().
   void RunRing() ABSL_LOCKS_EXCLUDED(mu_);
   // Where the next one is. Without one, the next doorbell has to post the work again.
   std::optional<Iova> NextDescriptor() ABSL_LOCKS_EXCLUDED(mu_);
@@ -107,6 +116,7 @@ class DmaCopyDevice final : public Device {
   Mutex mu_;
   DmaCopyRegisters registers_ ABSL_GUARDED_BY(mu_);
   bool running_ ABSL_GUARDED_BY(mu_) = false;  // RunRing was posted and has not ended.
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace vfio_user

@@ -63,6 +63,25 @@ absl::Status DmaCopyRegisters::Write(uint64_t offset, std::span<const std::byte>
   return absl::OkStatus();
 }
 
+absl::StatusOr<DmaCopyRegisters> DmaCopyRegisters::Parse(WireReader& in) {
+  const auto ring_iova = in.Read<uint64_t>();
+  const auto ring_entries = in.Read<uint32_t>();
+  const auto producer = in.Read<uint32_t>();
+  const auto consumer = in.Read<uint32_t>();
+  DmaCopyRegisters out(consumer);
+  out.ring_iova_ = ring_iova;
+  if (ring_entries != 0) VFIO_USER_RETURN_IF_ERROR(out.WriteRingEntries(ring_entries));
+  if (producer != consumer) VFIO_USER_RETURN_IF_ERROR(out.SetDoorbell(producer));
+  return out;
+}
+
+void DmaCopyRegisters::AppendTo(WireWriter& out) const {
+  out.Write<uint64_t>(ring_iova_);
+  out.Write<uint32_t>(ring_entries_);
+  out.Write<uint32_t>(producer_);
+  out.Write<uint32_t>(consumer_);
+}
+
 uint32_t DmaCopyRegisters::ReadWord(uint64_t offset) const {
   switch (offset) {
     case kMagic:

@@ -8,7 +8,10 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "proto_defs/wire/iova.h"
+#include "proto_defs/wire/wire_reader.h"
+#include "proto_defs/wire/wire_writer.h"
 
 namespace vfio_user {
 
@@ -30,6 +33,13 @@ class DmaCopyRegisters {
   // Lets that many descriptors more be run, like a write to KICK. InvalidArgument, and no change,
   // for more than the ring has room for.
   absl::Status Kick(uint64_t descriptors);
+
+  // All of it, as a device's saved state has it:
+  //   RING_IOVA u64 @0 | RING_ENTRIES u32 @8 | DOORBELL u32 @12 | CONSUMER u32 @16
+  // Parse reads these 20 bytes; whether they were there is for `in` to say. InvalidArgument for
+  // what writing registers cannot bring about.
+  static absl::StatusOr<DmaCopyRegisters> Parse(WireReader& in);
+  void AppendTo(WireWriter& out) const;
 
   bool busy() const { return consumer_ != producer_; }
 

@@ -9,11 +9,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/iova.h"
+#include "proto_defs/wire/wire_reader.h"
+#include "proto_defs/wire/wire_writer.h"
 #include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::Eq;
 using ::testing::Optional;
 
@@ -235,6 +238,43 @@ TEST_F(DmaCopyRegistersTest, RefusesAKickForMoreThanTheRingHasRoomFor) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 
   EXPECT_EQ(Read(kDoorbell), 2u);
+}
+
+TEST_F(DmaCopyRegistersTest, ComesBackFromItsStateAsItWas) {
+  registers_ = DmaCopyRegisters(/*first_index=*/0xfffffffe);
+  SetUpRing(0x12345678'9abcdef0, 8);
+  ASSERT_THAT(Write(kDoorbell, 3), IsOk());
+  const std::vector<uint8_t> state = Serialize(registers_);
+  EXPECT_THAT(state, ElementsAre(0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12,  //
+                                 8, 0, 0, 0, 3, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff));
+  WireReader in(state);
+
+  const auto back = DmaCopyRegisters::Parse(in);
+
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(Serialize(*back), state);
+  EXPECT_TRUE(back->busy());
+  EXPECT_EQ(back->NextDescriptor(), registers_.NextDescriptor());
+}
+
+TEST_F(DmaCopyRegistersTest, RefusesAStateThatWritesCannotBringAbout) {
+  struct State {
+    uint64_t iova;
+    uint32_t entries, producer, consumer;
+  };
+  for (const State& state : {State{0, 3, 0, 0}, State{0, 8192, 0, 0}, State{0, 0, 1, 0},
+                             State{0, 8, 9, 0}, State{0, 8, 0, 1}, State{UINT64_MAX, 8, 1, 0}}) {
+    std::vector<uint8_t> bytes;
+    WireWriter out(bytes);
+    out.Write<uint64_t>(state.iova);
+    out.Write<uint32_t>(state.entries);
+    out.Write<uint32_t>(state.producer);
+    out.Write<uint32_t>(state.consumer);
+    WireReader in(bytes);
+
+    EXPECT_THAT(DmaCopyRegisters::Parse(in), StatusIs(absl::StatusCode::kInvalidArgument))
+        << state.entries << ' ' << state.producer;
+  }
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
 #include "server/devices/fake_device_host.h"
+#include "server/migratable.h"
 #include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
@@ -281,6 +282,94 @@ TEST_F(DmaCopyDeviceTest, KeepsTheMsixTableAsMemory) {
   ASSERT_THAT(device_.ReadRegion(RegionIndex::kBar1, 4093, read), IsOk());
 
   EXPECT_EQ(read, table);
+}
+
+TEST_F(DmaCopyDeviceTest, FinishesItsDescriptorWhenItIsPausedAndGoesOnAfterIt) {
+  SetUpRing();
+  host_.memory().set_before_transfer([this] { device_.migratable()->Pause(); });
+  ASSERT_THAT(Write(kDoorbell, 3), IsOk());
+
+  EXPECT_EQ(host_.RunPosted(), 1);
+
+  EXPECT_EQ(ring_[0].status, 1u);
+  EXPECT_EQ(ring_[1].status, 0u);
+  EXPECT_EQ(Read(kConsumer), 1u);
+  EXPECT_EQ(Read(kStatus), 1u);
+
+  host_.memory().set_before_transfer([] {});
+  device_.migratable()->Resume();
+  EXPECT_EQ(host_.RunPosted(), 1);
+  EXPECT_EQ(ring_[2].status, 1u);
+  EXPECT_EQ(Read(kStatus), 0u);
+}
+
+TEST_F(DmaCopyDeviceTest, KeepsADoorbellForTheTimeAfterAPause) {
+  SetUpRing();
+  device_.migratable()->Pause();
+
+  ASSERT_THAT(Write(kDoorbell, 1), IsOk());
+  device_.RingDoorbell(RegionIndex::kBar0, kKick, 1);
+  EXPECT_EQ(host_.RunPosted(), 0);
+
+  device_.migratable()->Resume();
+  EXPECT_EQ(host_.RunPosted(), 1);
+  EXPECT_EQ(Read(kConsumer), 2u);
+}
+
+TEST_F(DmaCopyDeviceTest, StaysPausedAcrossAReset) {
+  device_.migratable()->Pause();
+  device_.Reset();
+  SetUpRing();
+  ASSERT_THAT(Write(kDoorbell, 1), IsOk());
+
+  EXPECT_EQ(host_.RunPosted(), 0);
+}
+
+TEST_F(DmaCopyDeviceTest, GoesOnInAnotherDeviceWithItsState) {
+  SetUpRing();
+  host_.memory().set_before_transfer([this] { device_.migratable()->Pause(); });
+  ASSERT_THAT(Write(kDoorbell, 3), IsOk());
+  host_.RunPosted();
+  ASSERT_THAT(device_.WriteRegion(RegionIndex::kBar1, 0xff0, std::array{std::byte{5}}), IsOk());
+  const auto state = device_.migratable()->Save();
+  ASSERT_THAT(state, IsOk());
+  FakeDeviceHost host;
+  host.memory().Map(Iova{kRing}, std::as_writable_bytes(std::span(ring_)));
+  DmaCopyDevice other;
+  other.Attach(host);
+  other.migratable()->Pause();
+
+  ASSERT_THAT(other.migratable()->Restore(*state), IsOk());
+  other.migratable()->Resume();
+  host.RunPosted();
+
+  EXPECT_EQ(ring_[1].status, 1u);
+  EXPECT_EQ(ring_[2].status, 1u);
+  EXPECT_EQ(*other.migratable()->Save(), [&] {
+    std::vector<std::byte> done = *state;
+    done[4 + 16] = std::byte{3};  // CONSUMER.
+    return done;
+  }());
+}
+
+TEST_F(DmaCopyDeviceTest, RejectsStateThatIsNotItsOwnAndStaysAsItIs) {
+  SetUpRing();
+  const std::vector<std::byte> state = *device_.migratable()->Save();
+  std::vector<std::byte> longer = state;
+  longer.push_back(std::byte{0});
+  std::vector<std::byte> newer = state;
+  newer[0] = std::byte{2};
+  std::vector<std::byte> impossible = state;
+  impossible[4 + 8] = std::byte{3};  // RING_ENTRIES.
+
+  for (const std::span<const std::byte> bad :
+       {std::span<const std::byte>(), std::span(state).first(state.size() - 1),
+        std::span<const std::byte>(longer), std::span<const std::byte>(newer),
+        std::span<const std::byte>(impossible)}) {
+    EXPECT_THAT(device_.migratable()->Restore(bad), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+
+  EXPECT_EQ(*device_.migratable()->Save(), state);
 }
 
 }  // namespace

@@ -14,6 +14,10 @@ std::string_view AbilityName(ClientAbility ability) {
       return "lending memory that may only be read";
     case ClientAbility::kInterrupts:
       return "binding interrupts";
+    case ClientAbility::kFeatures:
+      return "asking for features";
+    case ClientAbility::kDirtyLog:
+      return "a log of what the device writes";
     case ClientAbility::kTwinSocket:
       return "a twin socket";
     case ClientAbility::kParallelRequests:

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,8 @@ enum class ClientAbility {
   kMapMemory,         // Lending memory by message.
   kReadOnlyMemory,    // Lending memory that the device may not write.
   kInterrupts,        // Binding a vector to an eventfd.
+  kFeatures,          // DEVICE_FEATURE in its raw form.
+  kDirtyLog,          // Having the device note what it writes.
   kTwinSocket,        // Asking for a socket for the server's commands, and serving it.
   kParallelRequests,  // Several requests under way at once, when there is a twin socket.
   kCountDescriptors,  // Saying how many descriptors the client's process has.
@@ -66,6 +69,14 @@ class ClientUnderTest {
   // access. Unmapping returns when the server has let go.
   virtual absl::Status Map(const LentMemory& memory, Iova iova) = 0;
   virtual absl::Status Unmap(Iova iova) = 0;
+
+  // What the feature says, of which at most `max_bytes` are wanted.
+  virtual absl::StatusOr<std::vector<uint8_t>> GetFeature(uint16_t feature, uint32_t max_bytes) = 0;
+
+  // Logs what the device writes in pages of 4096 bytes, or of what it chooses; and how many pages
+  // of 4096 bytes it wrote in `length` bytes from `first` on.
+  virtual absl::Status StartDirtyLog() = 0;
+  virtual absl::StatusOr<uint64_t> CountDirtyPages(Iova first, uint64_t length) = 0;
 
   // Binds one vector, in the place of the one that was bound before.
   virtual absl::Status BindInterrupt(IrqIndex index, uint32_t vector) = 0;

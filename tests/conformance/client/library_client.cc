@@ -5,17 +5,22 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/client.h"
 #include "client/client_options.h"
+#include "client/device_features.h"
+#include "client/dirty_pages.h"
+#include "client/dma_log.h"
 #include "client/dma_mapping.h"
 #include "client/interrupt.h"
 #include "client/region.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
 #include "proto_defs/wire/irq.h"
@@ -64,6 +69,21 @@ class LibraryClient : public ClientUnderTest {
     return unmapped;
   }
 
+  absl::StatusOr<std::vector<uint8_t>> GetFeature(uint16_t feature, uint32_t max_bytes) override {
+    return client_.features().Get(Feature{feature}, {}, max_bytes);
+  }
+
+  absl::Status StartDirtyLog() override {
+    VFIO_USER_ASSIGN_OR_RETURN(DmaLog log, client_.StartDmaLogging());
+    log_ = std::move(log);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> CountDirtyPages(Iova first, uint64_t length) override {
+    if (!log_) return absl::FailedPreconditionError("no log");
+    VFIO_USER_ASSIGN_OR_RETURN(const DirtyPages pages, log_->Report({first, length}, 4096));
+    return pages.dirty_count();
+  }
+
   absl::Status BindInterrupt(IrqIndex index, uint32_t vector) override {
     VFIO_USER_ASSIGN_OR_RETURN(Interrupt bound, client_.BindInterrupt(index, vector));
     interrupt_ = std::move(bound);
@@ -93,6 +113,7 @@ class LibraryClient : public ClientUnderTest {
   Client client_;
   std::map<Iova, DmaMapping> mappings_;
   std::optional<Interrupt> interrupt_;
+  std::optional<DmaLog> log_;
   Mutex mu_;
   std::optional<Region> bar0_ ABSL_GUARDED_BY(mu_);
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tests/conformance/client/dma_checks.h"
+#include "tests/conformance/client/feature_checks.h"
 #include "tests/conformance/client/info_checks.h"
 #include "tests/conformance/client/order_checks.h"
 #include "tests/conformance/client/reply_checks.h"
@@ -15,7 +16,8 @@ std::vector<ClientCheck> AllClientChecks() {
   for (auto* const family :
        {VersionChecks, CapabilityChecks, InfoChecks, RegionCapabilityChecks, EchoChecks, DmaChecks,
         DmaFramingChecks, BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks,
-        ParallelChecks, LifetimeChecks, ConnectionChecks, InterruptChecks}) {
+        ParallelChecks, LifetimeChecks, ConnectionChecks, InterruptChecks, FeatureChecks,
+        DirtyLogChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

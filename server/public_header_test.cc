@@ -40,4 +40,13 @@ TEST(PublicHeaderTest, IsAllThatADeviceNeeds) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(PublicHeaderTest, HasMemoryThatClientsOfADeviceMayMap) {
+  const absl::StatusOr<vfio_user::MappableBar> memory = vfio_user::MappableBar::Create(1 << 16);
+  ASSERT_TRUE(memory.ok());
+
+  const vfio_user::BarDescription bar = {
+      .index = vfio_user::RegionIndex::kBar2, .size = memory->size(), .memory = memory->Describe()};
+  EXPECT_NE(bar.memory->file, nullptr);
+}
+
 }  // namespace

@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "server/device.h"
+#include "server/mappable_bar.h"
 
 namespace vfio_user {
 

@@ -21,7 +21,7 @@ MOST_LINES_OF_PUBLIC_HEADER = 200
 PUBLIC_HEADERS = ("client/client.h", "client/client_options.h", "client/dma_mapping.h",
                   "client/interrupt.h", "client/interrupt_switch.h",
                   "client/interrupt_type.h", "client/pci_function.h", "client/region.h",
-                  "server/device.h", "server/dma_space.h", "server/server.h")
+                  "server/device.h", "server/dma_space.h", "server/mappable_bar.h", "server/server.h")
 BAD_NAMES = ("util", "utils", "common", "misc", "helper", "helpers")
 CPP_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kInfo = "VFIO_USER_DEVICE_GET_INFO";
 
-Request GetInfo(uint32_t argsz) {
+WireRequest GetInfo(uint32_t argsz) {
   return {.command = Command::kDeviceGetInfo, .body = Serialize(DeviceInfoRequest{.argsz = argsz})};
 }
 

@@ -96,7 +96,7 @@ absl::Status RefusesUnknownFlags(ServerUnderTest& server) {
 
 absl::Status RefusesShortBodies(ServerUnderTest& server) {
   for (const size_t bytes : {size_t{0}, size_t{4}, size_t{31}}) {
-    Request request = MapRequest({});
+    WireRequest request = MapRequest({});
     request.body.resize(bytes);
     VFIO_USER_RETURN_IF_ERROR(
         InCase(server.Refuses(request, {EINVAL}), fmt::format("{} bytes", bytes)));

@@ -10,8 +10,8 @@
 
 namespace vfio_user {
 
-Request MapRequest(const MapNumbers& numbers, std::vector<FdView> fds) {
-  Request request = {.command = Command::kDmaMap, .body = {}, .fds = std::move(fds)};
+WireRequest MapRequest(const MapNumbers& numbers, std::vector<FdView> fds) {
+  WireRequest request = {.command = Command::kDmaMap, .body = {}, .fds = std::move(fds)};
   WireWriter out(request.body);
   out.Write<uint32_t>(numbers.argsz);
   out.Write<uint32_t>(numbers.flags);
@@ -21,8 +21,8 @@ Request MapRequest(const MapNumbers& numbers, std::vector<FdView> fds) {
   return request;
 }
 
-Request UnmapRequest(const UnmapNumbers& numbers) {
-  Request request = {.command = Command::kDmaUnmap};
+WireRequest UnmapRequest(const UnmapNumbers& numbers) {
+  WireRequest request = {.command = Command::kDmaUnmap};
   WireWriter out(request.body);
   out.Write<uint32_t>(numbers.argsz);
   out.Write<uint32_t>(numbers.flags);
@@ -31,8 +31,8 @@ Request UnmapRequest(const UnmapNumbers& numbers) {
   return request;
 }
 
-Request UnmapRequest(const UnmapNumbers& numbers, const BitmapNumbers& bitmap) {
-  Request request = UnmapRequest(numbers);
+WireRequest UnmapRequest(const UnmapNumbers& numbers, const BitmapNumbers& bitmap) {
+  WireRequest request = UnmapRequest(numbers);
   WireWriter out(request.body);
   out.Write<uint64_t>(bitmap.page_size);
   out.Write<uint64_t>(bitmap.size_bytes);

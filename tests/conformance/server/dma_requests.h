@@ -36,15 +36,15 @@ struct UnmapNumbers {
   uint64_t size = 0x4000;  // In bytes.
 };
 
-Request MapRequest(const MapNumbers& numbers, std::vector<FdView> fds = {});
-Request UnmapRequest(const UnmapNumbers& numbers);
+WireRequest MapRequest(const MapNumbers& numbers, std::vector<FdView> fds = {});
+WireRequest UnmapRequest(const UnmapNumbers& numbers);
 
 // The request for the bitmap of what an UnmapNumbers names, as its flags must say too.
 struct BitmapNumbers {
   uint64_t page_size = 4096;  // In bytes.
   uint64_t size_bytes = 8;    // Of the bitmap.
 };
-Request UnmapRequest(const UnmapNumbers& numbers, const BitmapNumbers& bitmap);
+WireRequest UnmapRequest(const UnmapNumbers& numbers, const BitmapNumbers& bitmap);
 
 // A file without a name, of `bytes` zeros.
 UniqueFd MemoryFile(uint64_t bytes);

@@ -30,7 +30,7 @@ absl::StatusOr<WireClient> ConnectAndMap(ServerUnderTest& server) {
   return client;
 }
 
-absl::Status Refuses(ServerUnderTest& server, const Request& request,
+absl::Status Refuses(ServerUnderTest& server, const WireRequest& request,
                      std::initializer_list<int> usual) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectAndMap(server));
   VFIO_USER_RETURN_IF_ERROR(client.RefusedInStep(request, usual));
@@ -40,7 +40,7 @@ absl::Status Refuses(ServerUnderTest& server, const Request& request,
 
 absl::Status EchoesTheRequest(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectAndMap(server));
-  const Request request = UnmapRequest({});
+  const WireRequest request = UnmapRequest({});
   VFIO_USER_ASSIGN_OR_RETURN(const WireClient::Message reply, client.Do(request));
   if (reply.body == request.body) return client.InStep();
   return Misbehaved(
@@ -79,7 +79,7 @@ absl::Status CanBeMappedAgain(ServerUnderTest& server) {
 absl::Status AllTakesEverything(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectAndMap(server));
   VFIO_USER_RETURN_IF_ERROR(client.DoPlain(MapRequest({.address = kBase + 4 * kSize})));
-  const Request all = UnmapRequest({.flags = kUnmapAll, .address = 0, .size = 0});
+  const WireRequest all = UnmapRequest({.flags = kUnmapAll, .address = 0, .size = 0});
   VFIO_USER_RETURN_IF_ERROR(client.Do(all).status());
   VFIO_USER_RETURN_IF_ERROR(client.RefusedInStep(UnmapRequest({}), {ENOENT}));
   VFIO_USER_RETURN_IF_ERROR(
@@ -89,7 +89,7 @@ absl::Status AllTakesEverything(ServerUnderTest& server) {
 
 absl::Status RefusesShortBodies(ServerUnderTest& server) {
   for (const size_t bytes : {size_t{0}, size_t{4}, size_t{8}, size_t{23}}) {
-    Request request = UnmapRequest({});
+    WireRequest request = UnmapRequest({});
     request.body.resize(bytes);
     VFIO_USER_RETURN_IF_ERROR(
         InCase(Refuses(server, request, {EINVAL}), fmt::format("{} bytes", bytes)));
@@ -101,7 +101,7 @@ absl::Status RefusesShortBodies(ServerUnderTest& server) {
 absl::Status TakesADescriptor(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectAndMap(server));
   const UniqueFd file = MemoryFile(kSize);
-  Request request = UnmapRequest({});
+  WireRequest request = UnmapRequest({});
   request.fds = {FdView(file)};
   VFIO_USER_RETURN_IF_ERROR(client.Do(request).status());
   return client.InStep();

@@ -91,6 +91,7 @@ std::string TestName(const ::testing::TestParamInfo<std::pair<std::string, Serve
 }
 
 INSTANTIATE_TEST_SUITE_P(Null, InTreeTest, ::testing::ValuesIn(EveryCheckOf("null")), TestName);
+INSTANTIATE_TEST_SUITE_P(Edu, InTreeTest, ::testing::ValuesIn(EveryCheckOf("edu")), TestName);
 INSTANTIATE_TEST_SUITE_P(DmaCopy, InTreeTest, ::testing::ValuesIn(EveryCheckOf("dma-copy")),
                          TestName);
 

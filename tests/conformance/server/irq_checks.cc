@@ -25,7 +25,7 @@ namespace {
 constexpr std::string_view kInfo = "VFIO_USER_DEVICE_GET_IRQ_INFO";
 constexpr std::string_view kSet = "VFIO_USER_DEVICE_SET_IRQS";
 
-Request GetInfo(IrqIndex index, uint32_t argsz) {
+WireRequest GetInfo(IrqIndex index, uint32_t argsz) {
   return {.command = Command::kDeviceGetIrqInfo,
           .body = Serialize(IrqInfoRequest{.argsz = argsz, .index = index})};
 }
@@ -54,7 +54,7 @@ absl::Status IndexBeyondTheLastIsRefused(ServerUnderTest& server) {
 }
 
 absl::Status ShortInfoBodyIsRefused(ServerUnderTest& server) {
-  Request request = GetInfo(IrqIndex::kIntx, 16);
+  WireRequest request = GetInfo(IrqIndex::kIntx, 16);
   request.body.resize(15);
   return server.Refuses(request, {EINVAL});
 }
@@ -90,7 +90,7 @@ absl::StatusOr<Bench> Prepare(ServerUnderTest& server, uint32_t vectors = 1) {
   return Bench{std::move(client), irq->index, irq->count};
 }
 
-absl::Status Silent(WireClient& client, Signal& signal) {
+absl::Status Silent(WireClient& client, IrqSignal& signal) {
   VFIO_USER_RETURN_IF_ERROR(client.InStep());
   if (signal.Take() == 0) return absl::OkStatus();
   return Misbehaved("an eventfd was signalled that should not have been");
@@ -101,7 +101,7 @@ absl::Status EveryTypeCanBeTriggered(ServerUnderTest& server) {
   for (const IrqInfo& irq : server.traits().irqs) {
     if (irq.count == 0 || !irq.flags.Has(IrqInfoFlag::kEventfd)) continue;
     VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
-    const Signal signal = Signal::Create();
+    const IrqSignal signal = IrqSignal::Create();
     VFIO_USER_RETURN_IF_ERROR(InCase(Bind(client, irq.index, {signal.fd()}), ToText(irq.index)));
     VFIO_USER_RETURN_IF_ERROR(InCase(Trigger(client, irq.index), ToText(irq.index)));
     VFIO_USER_RETURN_IF_ERROR(InCase(signal.Wait(client), ToText(irq.index)));
@@ -111,7 +111,7 @@ absl::Status EveryTypeCanBeTriggered(ServerUnderTest& server) {
 
 absl::Status BoolsChooseTheVectors(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  Signal signal = Signal::Create();
+  IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {signal.fd()}));
   IrqNumbers numbers = {
       .argsz = 21, .flags = kIrqBool | kIrqTrigger, .index = bench.index, .count = 1, .bools = {0}};
@@ -124,8 +124,8 @@ absl::Status BoolsChooseTheVectors(ServerUnderTest& server) {
 
 absl::Status RunOfVectors(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server, 2));
-  Signal first = Signal::Create();
-  Signal second = Signal::Create();
+  IrqSignal first = IrqSignal::Create();
+  IrqSignal second = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {first.fd(), second.fd()}));
   VFIO_USER_RETURN_IF_ERROR(Trigger(bench.client, bench.index, 1));
   VFIO_USER_RETURN_IF_ERROR(second.Wait(bench.client));
@@ -134,7 +134,7 @@ absl::Status RunOfVectors(ServerUnderTest& server) {
 
 absl::Status Unbinds(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  Signal signal = Signal::Create();
+  IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {signal.fd()}));
   VFIO_USER_RETURN_IF_ERROR(
       bench.client.DoPlain(SetIrqs({.flags = kIrqEventfd | kIrqTrigger, .index = bench.index})));
@@ -144,8 +144,8 @@ absl::Status Unbinds(ServerUnderTest& server) {
 
 absl::Status UnbindsOneInTheMiddle(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server, 2));
-  Signal first = Signal::Create();
-  Signal second = Signal::Create();
+  IrqSignal first = IrqSignal::Create();
+  IrqSignal second = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {first.fd(), second.fd()}));
   VFIO_USER_RETURN_IF_ERROR(bench.client.DoPlain(
       SetIrqs({.flags = kIrqEventfd | kIrqTrigger, .index = bench.index, .start = 1})));
@@ -157,7 +157,7 @@ absl::Status UnbindsOneInTheMiddle(ServerUnderTest& server) {
 
 absl::Status DisablesTheType(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  Signal signal = Signal::Create();
+  IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {signal.fd()}));
   VFIO_USER_RETURN_IF_ERROR(bench.client.DoPlain(SetIrqs({.index = bench.index, .count = 0})));
   VFIO_USER_RETURN_IF_ERROR(bench.client.Ask(SetIrqs({.index = bench.index})).status());
@@ -170,8 +170,8 @@ absl::Status DisablesTheType(ServerUnderTest& server) {
 
 absl::Status Rebinds(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  Signal old = Signal::Create();
-  Signal now = Signal::Create();
+  IrqSignal old = IrqSignal::Create();
+  IrqSignal now = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {old.fd()}));
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {now.fd()}));
   VFIO_USER_RETURN_IF_ERROR(Trigger(bench.client, bench.index));
@@ -186,8 +186,8 @@ absl::Status TypesHaveVectorsOfTheirOwn(ServerUnderTest& server) {
     return irq.index != bench.index && irq.count > 0 && irq.flags.Has(IrqInfoFlag::kEventfd);
   });
   if (other == irqs.end()) return Skip("the device has one type of interrupts");
-  Signal first = Signal::Create();
-  Signal second = Signal::Create();
+  IrqSignal first = IrqSignal::Create();
+  IrqSignal second = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {first.fd()}));
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, other->index, {second.fd()}));
   VFIO_USER_RETURN_IF_ERROR(Trigger(bench.client, bench.index));
@@ -202,7 +202,7 @@ absl::Status MaskedIsPending(ServerUnderTest& server) {
     return each.count > 0 && each.flags.Has(IrqInfoFlag::kMaskable);
   });
   if (irq == irqs.end()) return Skip("the device has no interrupt that can be masked");
-  Signal signal = Signal::Create();
+  IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, irq->index, {signal.fd()}));
   VFIO_USER_RETURN_IF_ERROR(
       bench.client.DoPlain(SetIrqs({.flags = kIrqNone | kIrqMask, .index = irq->index})));
@@ -214,7 +214,7 @@ absl::Status MaskedIsPending(ServerUnderTest& server) {
 }
 
 // A client that lets its eventfd run full holds up nobody but itself.
-absl::Status FullEventfdDoesNoHarm(ServerUnderTest& server, Signal signal) {
+absl::Status FullEventfdDoesNoHarm(ServerUnderTest& server, IrqSignal signal) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
   signal.Fill();
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {signal.fd()}));
@@ -237,7 +237,7 @@ absl::Status OtherDescriptorsDoNoHarm(ServerUnderTest& server) {
 }
 
 absl::Status BindingsGoWithTheirClient(ServerUnderTest& server) {
-  Signal signal = Signal::Create();
+  IrqSignal signal = IrqSignal::Create();
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
   VFIO_USER_RETURN_IF_ERROR(Bind(bench.client, bench.index, {signal.fd()}));
   bench.client.Close();
@@ -270,10 +270,10 @@ constexpr ServerCheck kChecks[] = {
     {"set-irqs/masked-interrupt-is-pending-until-unmasked", kSet, Requirement::kRecommended,
      MaskedIsPending},
     {"set-irqs/full-eventfd-does-no-harm", "Security Considerations", Requirement::kRequired,
-     [](ServerUnderTest& server) { return FullEventfdDoesNoHarm(server, Signal::Create()); }},
+     [](ServerUnderTest& server) { return FullEventfdDoesNoHarm(server, IrqSignal::Create()); }},
     {"set-irqs/full-eventfd-that-blocks-does-no-harm", "Security Considerations",
      Requirement::kRecommended,
-     [](ServerUnderTest& server) { return FullEventfdDoesNoHarm(server, Signal::Blocking()); }},
+     [](ServerUnderTest& server) { return FullEventfdDoesNoHarm(server, IrqSignal::Blocking()); }},
     {"set-irqs/other-descriptors-do-no-harm", "Security Considerations", Requirement::kRecommended,
      OtherDescriptorsDoNoHarm},
     {"set-irqs/bindings-go-with-their-client", "Client Disconnection", Requirement::kRequired,

@@ -36,7 +36,7 @@ absl::Status RefusesFlags(ServerUnderTest& server, std::vector<uint32_t> many) {
 
 absl::Status RefusesShortBodies(ServerUnderTest& server) {
   for (const size_t bytes : {size_t{0}, size_t{8}, size_t{19}}) {
-    Request request = SetIrqs({.count = 0});
+    WireRequest request = SetIrqs({.count = 0});
     request.body.resize(bytes);
     VFIO_USER_RETURN_IF_ERROR(
         InCase(server.Refuses(request, {EINVAL}), fmt::format("{} bytes", bytes)));
@@ -82,13 +82,13 @@ absl::Status RefusesBools(ServerUnderTest& server) {
 }
 
 absl::Status RefusesDescriptorsWithoutEventfd(ServerUnderTest& server) {
-  const Signal signal = Signal::Create();
+  const IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(Refuses(server, {}, {signal.fd()}));
   return Refuses(server, {.flags = kIrqNone | kIrqTrigger, .count = 0}, {signal.fd()});
 }
 
 absl::Status RefusesOtherNumbersOfDescriptors(ServerUnderTest& server) {
-  const Signal signal = Signal::Create();
+  const IrqSignal signal = IrqSignal::Create();
   VFIO_USER_RETURN_IF_ERROR(
       InCase(Refuses(server, {.flags = kIrqEventfd | kIrqTrigger}, {signal.fd(), signal.fd()}),
              "2 descriptors for a count of 1"));

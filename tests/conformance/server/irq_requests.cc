@@ -13,8 +13,8 @@
 
 namespace vfio_user {
 
-Request SetIrqs(const IrqNumbers& numbers, std::vector<FdView> fds) {
-  Request request = {.command = Command::kDeviceSetIrqs, .body = {}, .fds = std::move(fds)};
+WireRequest SetIrqs(const IrqNumbers& numbers, std::vector<FdView> fds) {
+  WireRequest request = {.command = Command::kDeviceSetIrqs, .body = {}, .fds = std::move(fds)};
   WireWriter out(request.body);
   out.Write<uint32_t>(numbers.argsz);
   out.Write<uint32_t>(numbers.flags);
@@ -25,25 +25,27 @@ Request SetIrqs(const IrqNumbers& numbers, std::vector<FdView> fds) {
   return request;
 }
 
-Signal Signal::Create() { return Signal(UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))); }
+IrqSignal IrqSignal::Create() {
+  return IrqSignal(UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+}
 
-Signal Signal::Blocking() { return Signal(UniqueFd(::eventfd(0, EFD_CLOEXEC))); }
+IrqSignal IrqSignal::Blocking() { return IrqSignal(UniqueFd(::eventfd(0, EFD_CLOEXEC))); }
 
-uint64_t Signal::Take() {
+uint64_t IrqSignal::Take() {
   pollfd entry = {.fd = fd_.get(), .events = POLLIN, .revents = 0};
   uint64_t count = 0;
   if (::poll(&entry, 1, 0) <= 0) return 0;
   return ::read(fd_.get(), &count, sizeof(count)) == sizeof(count) ? count : 0;
 }
 
-absl::Status Signal::Wait(const WireClient& client) const {
+absl::Status IrqSignal::Wait(const WireClient& client) const {
   pollfd entry = {.fd = fd_.get(), .events = POLLIN, .revents = 0};
   const Deadline deadline = Earlier(Deadline::In(client.terms().patience), client.terms().deadline);
   if (::poll(&entry, 1, deadline.PollMilliseconds()) > 0) return absl::OkStatus();
   return Misbehaved("the eventfd was not signalled");
 }
 
-void Signal::Fill() {
+void IrqSignal::Fill() {
   const uint64_t most = UINT64_MAX - 1;
   (void)!::write(fd_.get(), &most, sizeof(most));
 }

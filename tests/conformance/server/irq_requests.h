@@ -30,14 +30,14 @@ struct IrqNumbers {
   std::vector<uint8_t> bools = {};
 };
 
-Request SetIrqs(const IrqNumbers& numbers, std::vector<FdView> fds = {});
+WireRequest SetIrqs(const IrqNumbers& numbers, std::vector<FdView> fds = {});
 
 // An eventfd that a check gives to the server. Thread-compatible.
-class Signal {
+class IrqSignal {
  public:
   // Not blocking, unless something else is asked for: a full one must not hold up the server.
-  static Signal Create();
-  static Signal Blocking();
+  static IrqSignal Create();
+  static IrqSignal Blocking();
 
   // How often it was signalled since the last time; 0 when it was not.
   uint64_t Take();
@@ -49,7 +49,7 @@ class Signal {
   FdView fd() const { return fd_; }
 
  private:
-  explicit Signal(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit IrqSignal(UniqueFd fd) : fd_(std::move(fd)) {}
 
   UniqueFd fd_;
 };

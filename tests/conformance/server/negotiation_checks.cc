@@ -70,7 +70,7 @@ absl::Status AcceptsJson(ServerUnderTest& server, std::string_view json) {
 }
 
 // The server may say why, and closes.
-absl::Status RefusesVersion(ServerUnderTest& server, const Request& request) {
+absl::Status RefusesVersion(ServerUnderTest& server, const WireRequest& request) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.ConnectWithoutVersion());
   VFIO_USER_ASSIGN_OR_RETURN(const MessageHeader header, client.Send(request));
   return client.ReceiveRefusalAndEnd(header);

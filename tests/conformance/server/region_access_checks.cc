@@ -16,6 +16,7 @@
 #include "proto_defs/wire/region_info.h"
 #include "proto_defs/wire/wire_writer.h"
 #include "tests/conformance/server/check_families.h"
+#include "tests/conformance/server/config_space.h"
 #include "tests/conformance/server/outcome.h"
 
 namespace vfio_user {
@@ -24,9 +25,6 @@ namespace {
 constexpr std::string_view kRead = "VFIO_USER_REGION_READ";
 constexpr std::string_view kWrite = "VFIO_USER_REGION_WRITE";
 constexpr std::string_view kOperations = "Read and Write Operations";
-
-// A byte of config space that keeps what software writes to it, and means nothing to the device.
-constexpr uint64_t kInterruptLine = 0x3c;
 
 std::vector<uint8_t> ReadBody(RegionIndex region, uint64_t offset, uint32_t count) {
   return Serialize(RegionAccess{.offset = offset, .region = region, .count = count});
@@ -39,36 +37,7 @@ std::vector<uint8_t> WriteBody(const RegionAccess& access, std::span<const uint8
   return body;
 }
 
-Request Read(RegionIndex region, uint64_t offset, uint32_t count) {
-  return {.command = Command::kRegionRead, .body = ReadBody(region, offset, count)};
-}
-
-Request Write(RegionIndex region, uint64_t offset, std::span<const uint8_t> data) {
-  const RegionAccess access = {
-      .offset = offset, .region = region, .count = static_cast<uint32_t>(data.size())};
-  return {.command = Command::kRegionWrite, .body = WriteBody(access, data)};
-}
-
-absl::StatusOr<std::vector<uint8_t>> ReadConfig(WireClient& client, uint64_t offset,
-                                                uint32_t count) {
-  VFIO_USER_ASSIGN_OR_RETURN(const WireClient::Message reply,
-                             client.Do(Read(RegionIndex::kConfig, offset, count)));
-  VFIO_USER_ASSIGN_OR_RETURN(const RegionAccessWithData got,
-                             RegionAccessWithData::Parse(reply.body, "REGION_READ reply"));
-  const RegionAccess want = {.offset = offset, .region = RegionIndex::kConfig, .count = count};
-  if (got.access != want) {
-    return Misbehaved(fmt::format("the reply is about {}, want {}", got.access, want));
-  }
-  return std::vector<uint8_t>(got.data.begin(), got.data.end());
-}
-
-// OK where there is config space to try accesses on.
-absl::Status NeedsConfig(const ServerUnderTest& server) {
-  return server.traits().config.empty() ? Skip("no config space that can be read")
-                                        : absl::OkStatus();
-}
-
-absl::Status RefusesWithConfig(ServerUnderTest& server, const Request& request) {
+absl::Status RefusesWithConfig(ServerUnderTest& server, const WireRequest& request) {
   VFIO_USER_RETURN_IF_ERROR(NeedsConfig(server));
   return server.Refuses(request, {EINVAL});
 }
@@ -107,8 +76,7 @@ absl::Status WriteIsReadBack(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> old, ReadConfig(client, kInterruptLine, 1));
   for (const uint8_t value : {uint8_t{0x5a}, uint8_t{0xa5}, old[0]}) {
-    VFIO_USER_RETURN_IF_ERROR(
-        client.Do(Write(RegionIndex::kConfig, kInterruptLine, {&value, 1})).status());
+    VFIO_USER_RETURN_IF_ERROR(WriteConfig(client, kInterruptLine, {&value, 1}));
     VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> now,
                                ReadConfig(client, kInterruptLine, 1));
     if (now[0] != value) {
@@ -124,7 +92,7 @@ absl::Status WriteReplyEchoes(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> old, ReadConfig(client, kInterruptLine, 1));
   VFIO_USER_ASSIGN_OR_RETURN(const WireClient::Message reply,
-                             client.Do(Write(RegionIndex::kConfig, kInterruptLine, old)));
+                             client.Do(WriteRequest(RegionIndex::kConfig, kInterruptLine, old)));
   VFIO_USER_ASSIGN_OR_RETURN(const RegionAccess echo,
                              RegionAccess::Parse(reply.body, "REGION_WRITE reply"));
   const RegionAccess want = {.offset = kInterruptLine, .region = RegionIndex::kConfig, .count = 1};
@@ -137,7 +105,7 @@ absl::Status PostedWriteIsDoneBeforeTheNextReply(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> old, ReadConfig(client, kInterruptLine, 1));
   for (const uint8_t value : {uint8_t{0x11}, uint8_t{0xee}, old[0]}) {
-    const Request write = Write(RegionIndex::kConfig, kInterruptLine, {&value, 1});
+    const WireRequest write = WriteRequest(RegionIndex::kConfig, kInterruptLine, {&value, 1});
     VFIO_USER_RETURN_IF_ERROR(client.SendMessage(
         {.msg_id = 0x42, .command = Command::kRegionWrite, .no_reply = true}, write.body));
     VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> now,
@@ -153,9 +121,9 @@ absl::Status BeyondTheEndIsRefused(ServerUnderTest& server, Command command) {
   const uint64_t size = server.traits().region(RegionIndex::kConfig)->size;
   const std::vector<uint8_t> data(4);
   for (const uint64_t offset : {size - 2, size, size + 4096, UINT64_MAX - 1, UINT64_MAX - 3}) {
-    const Request request = command == Command::kRegionRead
-                                ? Read(RegionIndex::kConfig, offset, 4)
-                                : Write(RegionIndex::kConfig, offset, data);
+    const WireRequest request = command == Command::kRegionRead
+                                    ? ReadRequest(RegionIndex::kConfig, offset, 4)
+                                    : WriteRequest(RegionIndex::kConfig, offset, data);
     VFIO_USER_RETURN_IF_ERROR(
         InCase(server.Refuses(request, {EINVAL}), fmt::format("offset {:#x}", offset)));
   }
@@ -164,9 +132,9 @@ absl::Status BeyondTheEndIsRefused(ServerUnderTest& server, Command command) {
 
 absl::Status UnknownRegionIsRefused(ServerUnderTest& server, Command command) {
   for (const uint32_t index : {server.traits().device.num_regions, UINT32_MAX}) {
-    const Request request = command == Command::kRegionRead
-                                ? Read(RegionIndex{index}, 0, 4)
-                                : Write(RegionIndex{index}, 0, std::vector<uint8_t>(4));
+    const WireRequest request = command == Command::kRegionRead
+                                    ? ReadRequest(RegionIndex{index}, 0, 4)
+                                    : WriteRequest(RegionIndex{index}, 0, std::vector<uint8_t>(4));
     VFIO_USER_RETURN_IF_ERROR(
         InCase(server.Refuses(request, {EINVAL}), fmt::format("region {}", index)));
   }
@@ -176,7 +144,7 @@ absl::Status UnknownRegionIsRefused(ServerUnderTest& server, Command command) {
 absl::Status EmptyRegionIsRefused(ServerUnderTest& server) {
   for (const RegionInfo& region : server.traits().regions) {
     if (region.size > 0) continue;
-    return InCase(server.Refuses(Read(region.index, 0, 4), {EINVAL}), ToText(region.index));
+    return InCase(server.Refuses(ReadRequest(region.index, 0, 4), {EINVAL}), ToText(region.index));
   }
   return Skip("the device has every region");
 }
@@ -185,10 +153,11 @@ absl::Status ForbiddenDirectionIsRefused(ServerUnderTest& server) {
   for (const RegionInfo& region : server.traits().regions) {
     if (region.size < 4) continue;
     if (!region.flags.Has(RegionFlag::kWrite)) {
-      return server.Refuses(Write(region.index, 0, std::vector<uint8_t>(4)), {EACCES, EPERM});
+      return server.Refuses(WriteRequest(region.index, 0, std::vector<uint8_t>(4)),
+                            {EACCES, EPERM});
     }
     if (!region.flags.Has(RegionFlag::kRead)) {
-      return server.Refuses(Read(region.index, 0, 4), {EACCES, EPERM});
+      return server.Refuses(ReadRequest(region.index, 0, 4), {EACCES, EPERM});
     }
   }
   return Skip("every region may be read and written");
@@ -199,7 +168,7 @@ absl::Status ReadOfNothing(ServerUnderTest& server) {
   VFIO_USER_RETURN_IF_ERROR(NeedsConfig(server));
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
   VFIO_USER_ASSIGN_OR_RETURN(const WireClient::Message reply,
-                             client.Ask(Read(RegionIndex::kConfig, 0, 0)));
+                             client.Ask(ReadRequest(RegionIndex::kConfig, 0, 0)));
   if (!reply.header.error_flag && reply.body.size() != RegionAccess::kBytes) {
     client.Remark(
         fmt::format("a read of 0 bytes is answered with a body of {} bytes", reply.body.size()));
@@ -211,8 +180,8 @@ absl::Status CountAboveTheLimitIsRefused(ServerUnderTest& server) {
   VFIO_USER_RETURN_IF_ERROR(NeedsConfig(server));
   const uint64_t most = server.traits().version.capabilities.MaxDataXferBytes();
   VFIO_USER_RETURN_IF_ERROR(server.Refuses(
-      Read(RegionIndex::kConfig, 0, static_cast<uint32_t>(most) + 1), {EINVAL, E2BIG}));
-  return server.Refuses(Read(RegionIndex::kConfig, 0, UINT32_MAX), {EINVAL, E2BIG});
+      ReadRequest(RegionIndex::kConfig, 0, static_cast<uint32_t>(most) + 1), {EINVAL, E2BIG}));
+  return server.Refuses(ReadRequest(RegionIndex::kConfig, 0, UINT32_MAX), {EINVAL, E2BIG});
 }
 
 absl::Status ShortBodyIsRefused(ServerUnderTest& server, Command command) {
@@ -243,7 +212,7 @@ absl::Status IdentityCannotBeWritten(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> before, ReadConfig(client, 0, 4));
   const std::vector<uint8_t> ones(4, 0xff);
-  VFIO_USER_RETURN_IF_ERROR(client.Ask(Write(RegionIndex::kConfig, 0, ones)).status());
+  VFIO_USER_RETURN_IF_ERROR(client.Ask(WriteRequest(RegionIndex::kConfig, 0, ones)).status());
   VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> after, ReadConfig(client, 0, 4));
   return before == after ? absl::OkStatus() : Misbehaved("the vendor and device ids were written");
 }
@@ -253,11 +222,12 @@ absl::Status BarSizing(ServerUnderTest& server) {
   const RegionInfo* const bar = server.traits().region(RegionIndex::kBar0);
   if (bar == nullptr) return Skip("the device has no BAR0");
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
-  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> old, ReadConfig(client, 0x10, 4));
+  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> old, ReadConfig(client, kBar0Register, 4));
   const std::vector<uint8_t> ones(4, 0xff);
-  VFIO_USER_RETURN_IF_ERROR(client.Do(Write(RegionIndex::kConfig, 0x10, ones)).status());
-  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> sized, ReadConfig(client, 0x10, 4));
-  VFIO_USER_RETURN_IF_ERROR(client.Do(Write(RegionIndex::kConfig, 0x10, old)).status());
+  VFIO_USER_RETURN_IF_ERROR(WriteConfig(client, kBar0Register, ones));
+  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> sized,
+                             ReadConfig(client, kBar0Register, 4));
+  VFIO_USER_RETURN_IF_ERROR(WriteConfig(client, kBar0Register, old));
   uint32_t mask = 0;
   for (size_t i = 4; i-- > 0;) mask = mask << 8 | sized[i];
   mask &= (mask & 1) != 0 ? ~3u : ~15u;

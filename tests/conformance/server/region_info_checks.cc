@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::string_view kInfo = "VFIO_USER_DEVICE_GET_REGION_INFO";
 
-Request GetInfo(RegionIndex index, uint32_t argsz) {
+WireRequest GetInfo(RegionIndex index, uint32_t argsz) {
   return {.command = Command::kDeviceGetRegionInfo,
           .body = Serialize(RegionInfoRequest{.argsz = argsz, .index = index})};
 }
@@ -193,7 +193,7 @@ absl::Status ShortBodiesAreRefused(ServerUnderTest& server) {
 }
 
 absl::Status LongBodyIsFine(ServerUnderTest& server) {
-  Request request = GetInfo(RegionIndex::kBar0, 4064);
+  WireRequest request = GetInfo(RegionIndex::kBar0, 4064);
   request.body.resize(4064);
   return server.Does(request);
 }

@@ -24,12 +24,13 @@ absl::StatusOr<WireClient> ServerUnderTest::Connect(std::string_view json) {
   return client;
 }
 
-absl::Status ServerUnderTest::Refuses(const Request& request, std::initializer_list<int> usual) {
+absl::Status ServerUnderTest::Refuses(const WireRequest& request,
+                                      std::initializer_list<int> usual) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, Connect());
   return client.RefusedInStep(request, usual);
 }
 
-absl::Status ServerUnderTest::Does(const Request& request) {
+absl::Status ServerUnderTest::Does(const WireRequest& request) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, Connect());
   VFIO_USER_RETURN_IF_ERROR(client.Do(request).status());
   return client.InStep();

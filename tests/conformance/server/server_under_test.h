@@ -42,9 +42,9 @@ class ServerUnderTest {
   absl::StatusOr<WireClient> ConnectWithoutVersion();
 
   // A new client's request is refused, and its connection stays in step.
-  absl::Status Refuses(const Request& request, std::initializer_list<int> usual);
+  absl::Status Refuses(const WireRequest& request, std::initializer_list<int> usual);
   // A new client's request is done, and its connection stays in step.
-  absl::Status Does(const Request& request);
+  absl::Status Does(const WireRequest& request);
 
   // How many descriptors the process at the other end of `client` has; an error, which says why the
   // check is skipped, where it may not be looked at.

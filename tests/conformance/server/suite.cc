@@ -11,8 +11,10 @@ namespace {
 using Family = std::span<const ServerCheck> (*)();
 
 constexpr Family kFamilies[] = {
-    NegotiationChecks, FramingChecks,  DeviceInfoChecks, RegionInfoChecks, RegionAccessChecks,
-    DmaMapChecks,      DmaUnmapChecks, IrqChecks,        IrqRefusalChecks,
+    NegotiationChecks, FramingChecks,    DeviceInfoChecks, RegionInfoChecks, RegionAccessChecks,
+    WriteMultiChecks,  IoFdsChecks,      DmaMapChecks,     DmaUnmapChecks,   IrqChecks,
+    IrqRefusalChecks,  ResetChecks,      FeatureChecks,    MigrationChecks,  DmaChecks,
+    DescriptorChecks,  DisconnectChecks,
 };
 
 }  // namespace

@@ -60,7 +60,7 @@ absl::Status WireClient::SendMessage(const MessageHeader& header, std::span<cons
   return Annotate(peer_.Send(header, body, fds), CommandName(header.command));
 }
 
-absl::StatusOr<MessageHeader> WireClient::Send(const Request& request) {
+absl::StatusOr<MessageHeader> WireClient::Send(const WireRequest& request) {
   MessageHeader header;
   header.msg_id = next_id_++;
   header.command = request.command;
@@ -100,6 +100,11 @@ absl::Status WireClient::ReceiveEnd() {
   return end;
 }
 
+absl::Status WireClient::ReceiveEndWithin(absl::Duration patience) {
+  peer_.set_patience(std::min(patience, terms_.deadline.TimeLeft()));
+  return peer_.ReceiveEof();
+}
+
 absl::Status WireClient::ReceiveRefusalAndEnd(const MessageHeader& command) {
   LimitPatience();
   const absl::StatusOr<Message> reply = peer_.Receive();
@@ -115,12 +120,12 @@ absl::Status WireClient::ReceiveRefusalAndEnd(const MessageHeader& command) {
   return ReceiveEnd();
 }
 
-absl::StatusOr<WireClient::Message> WireClient::Ask(const Request& request) {
+absl::StatusOr<WireClient::Message> WireClient::Ask(const WireRequest& request) {
   VFIO_USER_ASSIGN_OR_RETURN(const MessageHeader header, Send(request));
   return ReceiveReply(header);
 }
 
-absl::StatusOr<WireClient::Message> WireClient::Do(const Request& request) {
+absl::StatusOr<WireClient::Message> WireClient::Do(const WireRequest& request) {
   VFIO_USER_ASSIGN_OR_RETURN(Message reply, Ask(request));
   if (reply.header.error_flag) {
     return Misbehaved(fmt::format("{} refused with errno {}, want it done", request.command,
@@ -129,7 +134,7 @@ absl::StatusOr<WireClient::Message> WireClient::Do(const Request& request) {
   return reply;
 }
 
-absl::Status WireClient::DoPlain(const Request& request) {
+absl::Status WireClient::DoPlain(const WireRequest& request) {
   VFIO_USER_ASSIGN_OR_RETURN(const Message reply, Do(request));
   if (reply.body.empty() && reply.fds.empty()) return absl::OkStatus();
   return Misbehaved(fmt::format("{}: a reply of {} bytes and {} descriptors, want none",
@@ -151,12 +156,13 @@ absl::Status WireClient::CheckRefusal(const Message& reply, std::initializer_lis
   return absl::OkStatus();
 }
 
-absl::Status WireClient::Refused(const Request& request, std::initializer_list<int> usual) {
+absl::Status WireClient::Refused(const WireRequest& request, std::initializer_list<int> usual) {
   VFIO_USER_ASSIGN_OR_RETURN(const Message reply, Ask(request));
   return CheckRefusal(reply, usual);
 }
 
-absl::Status WireClient::RefusedInStep(const Request& request, std::initializer_list<int> usual) {
+absl::Status WireClient::RefusedInStep(const WireRequest& request,
+                                       std::initializer_list<int> usual) {
   VFIO_USER_RETURN_IF_ERROR(Refused(request, usual));
   return InStep();
 }

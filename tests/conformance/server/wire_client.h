@@ -26,7 +26,7 @@ inline constexpr std::string_view kUsualJson =
     R"({"capabilities":{"max_msg_fds":16,"max_data_xfer_size":1048576}})";
 
 // One command, as a check wants it sent.
-struct Request {
+struct WireRequest {
   Command command{};
   std::vector<uint8_t> body = {};
   std::vector<FdView> fds = {};  // Borrowed.
@@ -50,6 +50,11 @@ class WireClient {
   // Connects, and says nothing yet.
   static absl::StatusOr<WireClient> Connect(const std::string& path, const Terms& terms);
 
+  // The other end of a connection that the server made.
+  static WireClient Adopt(UniqueFd socket, const Terms& terms) {
+    return WireClient(ScriptedPeer(std::move(socket)), terms);
+  }
+
   // VERSION 0.2 with `json`, none when it is empty. Returns the server's reply, an error one too.
   absl::StatusOr<Message> Negotiate(std::string_view json);
 
@@ -59,7 +64,7 @@ class WireClient {
   absl::Status SendMessage(const MessageHeader& header, std::span<const uint8_t> body = {},
                            std::span<const FdView> fds = {});
   // With an id of its own. Returns its header.
-  absl::StatusOr<MessageHeader> Send(const Request& request);
+  absl::StatusOr<MessageHeader> Send(const WireRequest& request);
 
   // The next message, whatever it is.
   absl::StatusOr<Message> Receive();
@@ -69,23 +74,25 @@ class WireClient {
   absl::StatusOr<size_t> ReceiveOnce(size_t most);
   // The server closes, without another byte.
   absl::Status ReceiveEnd();
+  // The same, for a server that may take longer than it may for an answer.
+  absl::Status ReceiveEndWithin(absl::Duration patience);
   // The server refuses: with an error reply to `command` or without, it closes.
   absl::Status ReceiveRefusalAndEnd(const MessageHeader& command);
 
   // Sends, and receives the reply, an error one too.
-  absl::StatusOr<Message> Ask(const Request& request);
+  absl::StatusOr<Message> Ask(const WireRequest& request);
   // The same, and the server must do it.
-  absl::StatusOr<Message> Do(const Request& request);
+  absl::StatusOr<Message> Do(const WireRequest& request);
   // The same, and the reply must have no body.
-  absl::Status DoPlain(const Request& request);
+  absl::Status DoPlain(const WireRequest& request);
 
   // The server must refuse, with an error reply. An errno other than the `usual` ones is worth a
   // remark, and so is a body.
-  absl::Status Refused(const Request& request, std::initializer_list<int> usual);
+  absl::Status Refused(const WireRequest& request, std::initializer_list<int> usual);
   // The same of a reply that was received.
   absl::Status CheckRefusal(const Message& reply, std::initializer_list<int> usual);
   // The same, and the connection is in step afterwards.
-  absl::Status RefusedInStep(const Request& request, std::initializer_list<int> usual);
+  absl::Status RefusedInStep(const WireRequest& request, std::initializer_list<int> usual);
   // DEVICE_GET_INFO is answered.
   absl::Status InStep();
 

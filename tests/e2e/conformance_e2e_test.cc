@@ -1,0 +1,172 @@
+// `vfio-user conformance`: what it prints, and how it ends.
+#include <poll.h>
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/listener.h"
+#include "proto_defs/transport/message_stream.h"
+#include "proto_defs/transport/socket.h"
+#include "proto_defs/wire/command.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/version.h"
+#include "proto_defs/wire/wire_writer.h"
+#include "tests/testing/server_process.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/testing/tool_run.h"
+#include "tools/vfio_user/child_server.h"
+
+namespace vfio_user {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+
+// A server that takes everything for granted: whatever it is asked, it says yes.
+class YesServer {
+ public:
+  explicit YesServer(const std::string& path) {
+    absl::StatusOr<Listener> listener = Listener::Bind(path);
+    if (!listener.ok()) return;
+    thread_ = std::thread([this, listener = *std::move(listener)]() mutable { Run(listener); });
+  }
+  ~YesServer() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void Run(Listener& listener) {
+    while (!stop_) {
+      absl::StatusOr<std::optional<Socket>> client = listener.Accept();
+      if (client.ok() && client->has_value()) Serve(**std::move(client));
+      pollfd entry = {.fd = listener.fd().get(), .events = POLLIN, .revents = 0};
+      (void)::poll(&entry, 1, 20);
+    }
+  }
+
+  void Serve(Socket socket) {
+    MessageStream stream(std::move(socket), {.stall_timeout = absl::Seconds(2)});
+    while (!stop_) {
+      absl::StatusOr<MessageStream::Incoming> message =
+          stream.ReceiveHeader(Deadline::In(absl::Seconds(2)));
+      if (!message.ok() || !stream.DiscardBody(message->body_bytes).ok()) return;
+      if (message->header.no_reply) continue;
+      const std::vector<uint8_t> body = BodyFor(message->header.command);
+      if (!stream.Send({.header = message->header.Reply(), .body = body, .payload = {}, .fds = {}})
+               .ok()) {
+        return;
+      }
+    }
+  }
+
+  static std::vector<uint8_t> BodyFor(Command command) {
+    if (command == Command::kVersion) return Serialize(VersionMessage());
+    if (command == Command::kDeviceGetInfo) return Serialize(DeviceInfo());
+    return {};
+  }
+
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+class ConformanceE2eTest : public ::testing::Test {
+ protected:
+  TempDir directory_;
+  const std::string path_ = directory_.File("device");
+};
+
+TEST_F(ConformanceE2eTest, PrintsALineForEachCheckAndASummary) {
+  auto server = StartServer("null");
+  ASSERT_THAT(server, IsOk());
+
+  const ToolRun run = RunTool({"conformance", server->socket_path(), "--only", "device-info/"});
+
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, StartsWith("pass  required     device-info/is-answered\n"));
+  EXPECT_THAT(run.out, HasSubstr("8 checks: 8 passed, 0 failed (0 of them required), 0 skipped\n"));
+  EXPECT_EQ(run.err, "");
+}
+
+TEST_F(ConformanceE2eTest, SaysWhyACheckIsSkipped) {
+  auto server = StartServer("dma-copy");
+  ASSERT_THAT(server, IsOk());
+
+  const ToolRun run =
+      RunTool({"conformance", server->socket_path(), "--only", "set-irqs/types-have"});
+
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("skip  recommended  set-irqs/types-have-vectors-of-their-own: "
+                                 "the device has "));
+}
+
+TEST_F(ConformanceE2eTest, EndsWith1WhenARequiredCheckFails) {
+  const YesServer server(path_);
+
+  const ToolRun run = RunTool({"conformance", path_, "--only", "device-info/"});
+
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.out, HasSubstr("fail  required     device-info/argsz-below-16-is-refused: "
+                                 "DEVICE_GET_INFO: accepted, want it refused\n"));
+  EXPECT_THAT(run.err, StartsWith("vfio-user: "));
+  EXPECT_THAT(run.err, HasSubstr("required checks failed of 8\n"));
+}
+
+TEST_F(ConformanceE2eTest, PrintsJson) {
+  const YesServer server(path_);
+
+  const ToolRun run = RunTool({"conformance", path_, "--only", "device-info/", "--json"});
+
+  EXPECT_EQ(run.exit_code, 1);
+  const Json report = Json::parse(run.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_FALSE(report.is_discarded()) << run.out;
+  EXPECT_EQ(report["checks"].size(), 8u);
+  EXPECT_EQ(report["checks"][0]["name"], "device-info/is-answered");
+  EXPECT_EQ(report["checks"][0]["outcome"], "pass");
+  EXPECT_EQ(report["checks"][0]["requirement"], "required");
+  EXPECT_EQ(report["checks"][0]["section"], "VFIO_USER_DEVICE_GET_INFO");
+  EXPECT_GE(report["required_failed"], 3);
+  // The lines are there as soon as they are known, on the other stream.
+  EXPECT_THAT(run.err, HasSubstr("pass  required     device-info/is-answered\n"));
+}
+
+TEST_F(ConformanceE2eTest, ListsWithoutAServer) {
+  const ToolRun run = RunTool({"conformance", "--list", "--only", "reset/"});
+
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, StartsWith("required     reset/is-done  [VFIO_USER_DEVICE_RESET]\n"));
+  EXPECT_THAT(run.out, Not(HasSubstr("negotiation/")));
+}
+
+TEST_F(ConformanceE2eTest, SaysThatNobodyIsThere) {
+  const ToolRun run = RunTool({"conformance", path_});
+
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, AllOf(HasSubstr(path_), HasSubstr("No such file")));
+}
+
+TEST_F(ConformanceE2eTest, RefusesAPrefixThatNoCheckHas) {
+  const ToolRun run = RunTool({"conformance", path_, "--only", "nonsense"});
+
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("no check's name starts with \"nonsense\""));
+}
+
+}  // namespace
+}  // namespace vfio_user

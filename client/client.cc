@@ -131,6 +131,10 @@ absl::StatusOr<DmaLog> Client::StartDmaLogging(const DmaLogOptions& options) con
   return DmaLog::Start(mapper_, options);
 }
 
+absl::StatusOr<DeviceMigration> Client::OpenMigration() const {
+  return DeviceMigration::Open(session_);
+}
+
 DeviceFeatures Client::features() const { return DeviceFeatures(session_); }
 
 absl::StatusOr<Interrupt> Client::BindInterrupt(IrqIndex index, uint32_t vector) const {

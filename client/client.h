@@ -23,6 +23,7 @@
 #include "client/address_space.h"
 #include "client/client_options.h"
 #include "client/device_features.h"
+#include "client/device_migration.h"
 #include "client/dma_log.h"
 #include "client/dma_mapping.h"
 #include "client/interrupt.h"
@@ -120,6 +121,9 @@ class Client {
   // Has the device, and this client, note which memory the device writes. FailedPrecondition while
   // another log of this client lives, Unimplemented for a device that cannot.
   absl::StatusOr<DmaLog> StartDmaLogging(const DmaLogOptions& options = {}) const;
+
+  // The way to save and load the device's state. Unimplemented for a device that cannot migrate.
+  absl::StatusOr<DeviceMigration> OpenMigration() const;
 
   // The device's optional abilities in their raw form.
   DeviceFeatures features() const;

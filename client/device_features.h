@@ -1,5 +1,5 @@
 // DEVICE_FEATURE as it is on the wire: optional abilities that a device is asked about, read and
-// set. What the library knows the meaning of has classes of its own: Migration, DmaLog.
+// set. What the library knows the meaning of has classes of its own: DeviceMigration, DmaLog.
 #ifndef CLIENT_DEVICE_FEATURES_H_
 #define CLIENT_DEVICE_FEATURES_H_
 
@@ -35,7 +35,7 @@ class DeviceFeatures {
  private:
   friend class Client;
   friend class DmaLog;
-  friend class Migration;
+  friend class DeviceMigration;
   explicit DeviceFeatures(std::shared_ptr<Session> session) : session_(std::move(session)) {}
 
   absl::StatusOr<std::vector<uint8_t>> Ask(const DeviceFeature& request) const;

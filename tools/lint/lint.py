@@ -18,7 +18,9 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MOST_LINES = 400
 MOST_LINES_OF_PUBLIC_HEADER = 200
-PUBLIC_HEADERS = ("client/client.h", "client/client_options.h", "client/dma_mapping.h",
+PUBLIC_HEADERS = ("client/address_space.h", "client/client.h", "client/client_options.h",
+                  "client/device_features.h", "client/device_migration.h",
+                  "client/dirty_pages.h", "client/dma_log.h", "client/dma_mapping.h",
                   "client/interrupt.h", "client/interrupt_switch.h",
                   "client/interrupt_type.h", "client/pci_function.h", "client/region.h",
                   "server/device.h", "server/dma_space.h", "server/mappable_bar.h", "server/server.h")

@@ -80,7 +80,7 @@ absl::Status Copy(const Arguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<uint64_t> bytes = 0;
   {
-    ProgressBar bar(STDERR_FILENO, input.size_hint().value_or(0));
+    ProgressBar bar(STDERR_FILENO, input.size_hint());
     bytes = copy.Run(input, output, [&](uint64_t done) {
       bar.Update(done);
       return stop.Check();

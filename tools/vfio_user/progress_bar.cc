@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ namespace {
 
 // Below this the job is over before a bar could be read.
 constexpr uint64_t kWorthABarBytes = 64 << 20;
+constexpr std::chrono::milliseconds kWorthABarTime(500);
 constexpr std::chrono::milliseconds kInterval(100);
 constexpr size_t kMaxBarWidth = 40;
 constexpr std::string_view kClearLine = "\r\033[K";
@@ -58,8 +60,14 @@ std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, 
                      numbers);
 }
 
-ProgressBar::ProgressBar(int fd, uint64_t total)
-    : fd_(total >= kWorthABarBytes && ::isatty(fd) == 1 ? fd : -1), total_(total) {}
+std::string ProgressLine(uint64_t done, absl::Duration elapsed, size_t columns) {
+  const std::string line = fmt::format("{}  {}", ByteText(done), RateText(done, elapsed));
+  return line.substr(0, columns > 0 ? columns - 1 : 0);
+}
+
+ProgressBar::ProgressBar(int fd, std::optional<uint64_t> total)
+    : fd_(total.value_or(kWorthABarBytes) >= kWorthABarBytes && ::isatty(fd) == 1 ? fd : -1),
+      total_(total) {}
 
 ProgressBar::~ProgressBar() {
   if (drawn_) Draw(fd_, std::string(kClearLine));
@@ -68,10 +76,13 @@ ProgressBar::~ProgressBar() {
 void ProgressBar::Update(uint64_t done) {
   const Clock::time_point now = Clock::now();
   if (fd_ < 0 || (drawn_ && now - last_drawn_ < kInterval)) return;
+  if (!total_ && now - start_ < kWorthABarTime) return;
   last_drawn_ = now;
   drawn_ = true;
-  Draw(fd_, std::string(kClearLine) +
-                ProgressLine(done, total_, absl::FromChrono(now - start_), ColumnsOf(fd_)));
+  const absl::Duration elapsed = absl::FromChrono(now - start_);
+  const size_t columns = ColumnsOf(fd_);
+  Draw(fd_, std::string(kClearLine) + (total_ ? ProgressLine(done, *total_, elapsed, columns)
+                                              : ProgressLine(done, elapsed, columns)));
 }
 
 }  // namespace vfio_user

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -15,12 +16,16 @@ namespace vfio_user {
 // `total` bytes (more than 0) in `elapsed`.
 std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, size_t columns);
 
+// The same for a job of which nobody knows how long it is: "1.5 GiB  1.0 GiB/s".
+std::string ProgressLine(uint64_t done, absl::Duration elapsed, size_t columns);
+
 // Draws on a terminal's last line, some times a second at most, and clears it in the end.
 // Thread-compatible.
 class ProgressBar {
  public:
   // Draws on `fd` if that is a terminal and `total` bytes are enough to be worth it, else never.
-  ProgressBar(int fd, uint64_t total);
+  // Without a total, once the job has taken long enough.
+  ProgressBar(int fd, std::optional<uint64_t> total);
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   ~ProgressBar();
@@ -31,7 +36,7 @@ class ProgressBar {
   using Clock = std::chrono::steady_clock;
 
   int fd_;  // -1: never draws.
-  uint64_t total_;
+  std::optional<uint64_t> total_;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_drawn_;
   bool drawn_ = false;

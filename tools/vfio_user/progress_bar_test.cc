@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -43,6 +44,11 @@ TEST(ProgressLineTest, IsFullAtTheEndAndBeyondIt) {
 
 TEST(ProgressLineTest, CountsHoursWhenItIsSlow) {
   EXPECT_THAT(ProgressLine(1 << 20, kGiB, absl::Seconds(60), 80), HasSubstr("17h left"));
+}
+
+TEST(ProgressLineTest, ShowsBytesAndRateWithoutATotal) {
+  EXPECT_EQ(ProgressLine(3 * kGiB / 2, absl::Seconds(1), 60), "1.5 GiB  1.5 GiB/s");
+  EXPECT_EQ(ProgressLine(3 * kGiB / 2, absl::Seconds(1), 5), "1.5 ");
 }
 
 TEST(ProgressLineTest, FitsAnyTerminal) {
@@ -87,6 +93,15 @@ TEST_F(ProgressBarTest, DrawsNothingForAFileThatIsSoonCopied) {
   {
     ProgressBar bar(terminal_.get(), 1 << 20);
     bar.Update(1 << 19);
+  }
+
+  EXPECT_EQ(Screen(), "");
+}
+
+TEST_F(ProgressBarTest, DrawsNothingForAJobOfUnknownLengthThatIsSoonDone) {
+  {
+    ProgressBar bar(terminal_.get(), std::nullopt);
+    bar.Update(kGiB);
   }
 
   EXPECT_EQ(Screen(), "");

@@ -32,8 +32,10 @@ Action AddConformance(CLI::App& app);
 Action AddCopy(CLI::App& app);
 Action AddDemo(CLI::App& app);
 Action AddInfo(CLI::App& app);
+Action AddLoad(CLI::App& app);
 Action AddRead(CLI::App& app);
 Action AddReset(CLI::App& app);
+Action AddSave(CLI::App& app);
 Action AddServe(CLI::App& app);
 Action AddWrite(CLI::App& app);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
@@ -13,6 +14,7 @@
 #include "proto_defs/wire/header.h"
 #include "proto_defs/wire/wire_writer.h"
 #include "server/dma_write_log.h"
+#include "server/event_log.h"
 #include "server/migration.h"
 
 namespace vfio_user {
@@ -108,14 +110,17 @@ absl::Status GetMigrationState(ClientContext& client, const MessageHeader& heade
 absl::Status SetMigrationState(ClientContext& client, const MessageHeader& header,
                                const DeviceFeature& request) {
   VFIO_USER_ASSIGN_OR_RETURN(const MigDeviceState asked, MigDeviceState::Parse(request.data));
-  // The channel outlives its connection in this share, and only says that it is broken then.
+  // The channel outlives its connection in this share, and only says that it is broken then. The
+  // log outlives the worker.
   return client.slot.migration().SetState(
-      asked.state, [channel = client.channel, header, request](const absl::Status& arrived) {
+      asked.state,
+      [channel = client.channel, &log = client.log, header, request](const absl::Status& arrived) {
         if (arrived.ok()) {
           Answer(*channel, header, {.body = Serialize(request), .payload = {}, .fds = {}});
-        } else {
-          (void)channel->ReplyError(header, ToWireErrno(arrived));
+          return;
         }
+        log.Write(fmt::format("refused MIG_DEVICE_STATE: {}", std::string(arrived.message())));
+        (void)channel->ReplyError(header, ToWireErrno(arrived));
       });
 }
 

@@ -237,6 +237,7 @@ TEST_F(ServerMigrationTest, IsInErrorAfterBadDataAndLeavesItByAReset) {
 
   EXPECT_EQ(Go(MigState::kRunning), kInvalid);
 
+  WaitForLog("refused MIG_DEVICE_STATE: device state: body is 3 bytes");
   EXPECT_EQ(State(), MigState::kError);
   EXPECT_EQ(Go(MigState::kStop), kInvalid);
   EXPECT_THAT(Read(RegionIndex::kBar0, 0, 4), ElementsAre(1, 2, 3, 4));

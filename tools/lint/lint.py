@@ -4,6 +4,8 @@
   budgets   400 lines a file, 200 a public header
   guards    a header's include guard is its path
   names     nothing is called util, common, misc or helpers
+  types     no two headers have a type of one name: one program links both halves, and no linker
+            would tell
   readme    its C++ code is that of an example, which a test runs
 
 Prints one line per finding, `FILE: what is wrong; what to do`, and exits 1 if there is any.
@@ -26,6 +28,8 @@ PUBLIC_HEADERS = ("client/address_space.h", "client/client.h", "client/client_op
                   "server/device.h", "server/dma_space.h", "server/mappable_bar.h", "server/server.h")
 BAD_NAMES = ("util", "utils", "common", "misc", "helper", "helpers")
 CPP_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# A type that is defined at the start of a line, and not only declared.
+TYPE = re.compile(r"^(?:class|struct|enum class) (\w+)(?: final)?(?: :[^;{]*)? ?\{", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 # Headers of external packages, by the start of their path, and the label that has them.
@@ -146,6 +150,16 @@ def check_names(paths, targets):
                 yield f"{where}: '{stem}' says nothing; name the idea"
 
 
+def check_types(paths):
+    homes = {}
+    for path in paths:
+        if not path.endswith(".h"):
+            continue
+        for name in TYPE.findall((ROOT / path).read_text(encoding="utf-8")):
+            if homes.setdefault(name, path) != path:
+                yield f"{path}: {name} is the name of a type in {homes[name]} too; rename one"
+
+
 def check_readme():
     examples = [path.read_text(encoding="utf-8")
                 for path in (ROOT / "client/examples").glob("*.cc")]
@@ -161,7 +175,7 @@ def main():
                if path.endswith((".h", ".cc", ".py", ".sh", ".bzl")) and (ROOT / path).exists()]
     targets = query_targets()
     findings = [*check_deps(targets), *check_budgets(sources), *check_guards(sources),
-                *check_names(sources, targets), *check_readme()]
+                *check_names(sources, targets), *check_types(sources), *check_readme()]
     for finding in findings:
         print(finding)
     print(f"lint: {len(targets)} targets, {len(sources)} files, {len(findings)} findings",

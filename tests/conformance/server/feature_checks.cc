@@ -98,11 +98,12 @@ std::vector<uint8_t> ReportData(uint64_t address, uint64_t length, uint64_t page
   return data;
 }
 
-// A client that has mapped the usual range.
+// A client that has mapped the usual range: a file, because libvfio-user logs writes to no other.
 absl::StatusOr<WireClient> ConnectToLog(ServerUnderTest& server) {
   if (!server.traits().logs_dma) return Skip("the server does not log what the device writes");
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
-  VFIO_USER_RETURN_IF_ERROR(client.DoPlain(MapRequest({})));
+  const UniqueFd file = MemoryFile(kSize);
+  VFIO_USER_RETURN_IF_ERROR(client.DoPlain(MapRequest({}, {FdView(file)})));
   return client;
 }
 

@@ -132,7 +132,7 @@ constexpr ServerCheck kChecks[] = {
        return RefusesFlags(server,
                            {kIrqNone | kIrqTrigger | kIrqMask, kIrqNone | kIrqMask | kIrqUnmask});
      }},
-    {"set-irqs/unknown-flag-is-refused", kSet, Requirement::kRequired,
+    {"set-irqs/unknown-flag-is-refused", kSet, Requirement::kRecommended,
      [](ServerUnderTest& server) {
        return RefusesFlags(server,
                            {kIrqNone | kIrqTrigger | 0x40, kIrqNone | kIrqTrigger | 0x80000000});

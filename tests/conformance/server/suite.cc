@@ -11,10 +11,24 @@ namespace {
 using Family = std::span<const ServerCheck> (*)();
 
 constexpr Family kFamilies[] = {
-    NegotiationChecks, FramingChecks,    DeviceInfoChecks, RegionInfoChecks, RegionAccessChecks,
-    WriteMultiChecks,  IoFdsChecks,      DmaMapChecks,     DmaUnmapChecks,   IrqChecks,
-    IrqRefusalChecks,  ResetChecks,      FeatureChecks,    MigrationChecks,  DmaChecks,
-    DescriptorChecks,  DisconnectChecks,
+    NegotiationChecks,
+    FramingChecks,
+    DeviceInfoChecks,
+    RegionInfoChecks,
+    RegionAccessChecks,
+    WriteMultiChecks,
+    IoFdsChecks,
+    DmaMapChecks,
+    DmaUnmapChecks,
+    IrqChecks,
+    IrqRefusalChecks,
+    ResetChecks,
+    FeatureChecks,
+    DmaChecks,
+    DescriptorChecks,
+    DisconnectChecks,
+    // Last, because a device that one of them leaves stopped does nothing else.
+    MigrationChecks,
 };
 
 }  // namespace

@@ -167,6 +167,11 @@ absl::Status WireClient::RefusedInStep(const WireRequest& request,
   return InStep();
 }
 
+void WireClient::Remark(std::string what) {
+  std::vector<std::string>& remarks = *terms_.remarks;
+  if (std::ranges::find(remarks, what) == remarks.end()) remarks.push_back(std::move(what));
+}
+
 bool WireClient::PeerIsOfOurUser() const {
   ucred peer = {};
   socklen_t length = sizeof(peer);

@@ -99,7 +99,8 @@ class WireClient {
   // Whether the server runs as the user of this process, so that nothing is kept from it anyway.
   bool PeerIsOfOurUser() const;
 
-  void Remark(std::string what) { terms_.remarks->push_back(std::move(what)); }
+  // Says each thing once.
+  void Remark(std::string what);
 
   // Ends the connection. The destructor does too.
   void Close() { peer_.Close(); }

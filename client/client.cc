@@ -8,6 +8,7 @@
 #include "client/dma_mapper.h"
 #include "client/negotiation.h"
 #include "client/peer_trust.h"
+#include "client/region_mapping.h"
 #include "client/session.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
@@ -87,12 +88,14 @@ absl::StatusOr<IrqInfo> Client::GetIrqInfo(IrqIndex index) const {
 
 absl::Status Client::Reset() const { return session_->Reset(); }
 
-absl::StatusOr<Region> Client::OpenRegion(RegionIndex index) const {
-  VFIO_USER_ASSIGN_OR_RETURN(RegionInfo info, session_->GetRegionInfo(index));
-  if (info.size == 0) {
+absl::StatusOr<Region> Client::OpenRegion(RegionIndex index, const RegionOptions& options) const {
+  VFIO_USER_ASSIGN_OR_RETURN(RegionWithFile region, session_->GetRegion(index));
+  if (region.info.size == 0) {
     return absl::NotFoundError(fmt::format("the device has no {}: its size is 0", index));
   }
-  return Region(session_, std::move(info));
+  std::shared_ptr<const RegionMapping> mapping;
+  if (options.path == RegionPath::kAuto) mapping = RegionMapping::Create(region.info, region.file);
+  return Region(session_, std::move(region.info), std::move(mapping));
 }
 
 absl::StatusOr<PciFunction> Client::OpenPci() const {
@@ -101,7 +104,7 @@ absl::StatusOr<PciFunction> Client::OpenPci() const {
     return absl::UnimplementedError("the device is not a PCI device: the server does not say so");
   }
   VFIO_USER_ASSIGN_OR_RETURN(Region config, OpenRegion(RegionIndex::kConfig));
-  return PciFunction(std::move(config));
+  return PciFunction(session_, std::move(config));
 }
 
 absl::StatusOr<DmaMapping> Client::Map(std::span<std::byte> memory,

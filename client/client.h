@@ -71,7 +71,7 @@ class Client {
   bool has_twin_socket() const;
 
   absl::StatusOr<DeviceInfo> GetDeviceInfo() const;
-  // The descriptors of a mappable region are not fetched. NotFound for an index that the device
+  // NotFound for an index that the device
   // does not have.
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) const;
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index) const;
@@ -79,8 +79,9 @@ class Client {
   // Mappings and bound interrupts outlive it; registers, and bus mastering, do not.
   absl::Status Reset() const;
 
-  // NotFound for a region of size 0.
-  absl::StatusOr<Region> OpenRegion(RegionIndex index) const;
+  // Maps what the server lets clients map, unless `options` say otherwise. NotFound for a region of
+  // size 0.
+  absl::StatusOr<Region> OpenRegion(RegionIndex index, const RegionOptions& options = {}) const;
 
   // The device's config space. A device reads and writes memory only after
   // `OpenPci()->EnableBusMaster()`. Unimplemented for a device that is not a PCI one.

@@ -3,13 +3,17 @@
 #define CLIENT_PCI_FUNCTION_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/pci_config.h"
 #include "client/region.h"
 #include "proto_defs/wire/flag_set.h"
 
 namespace vfio_user {
+
+class Session;
 
 // Bits of the command register, as <linux/pci_regs.h> has them.
 enum class PciCommandFlag : uint16_t {
@@ -19,17 +23,6 @@ enum class PciCommandFlag : uint16_t {
   kIntxDisable = 0x400,  // The device does not raise INTx.
 };
 using PciCommandFlags = FlagSet<PciCommandFlag>;
-
-struct PciDeviceIdentity {
-  uint16_t vendor_id = 0;
-  uint16_t device_id = 0;
-  uint16_t subsystem_vendor_id = 0;
-  uint16_t subsystem_id = 0;
-  uint32_t class_code = 0;  // 24 bits: base class, subclass, programming interface.
-  uint8_t revision = 0;
-
-  friend bool operator==(const PciDeviceIdentity&, const PciDeviceIdentity&) = default;
-};
 
 // The config space of a device. Copyable, and keeps the connection alive, like the Region that it
 // is. Thread-safe, but that changes of the command register by several threads may undo each other.
@@ -49,13 +42,26 @@ class PciFunction {
   absl::Status SetCommand(PciCommandFlags flags) const;
   absl::Status ClearCommand(PciCommandFlags flags) const;
 
+  // All of it, decoded: the BARs with their sizes, the capabilities. One round trip for each BAR.
+  absl::StatusOr<PciConfig> ReadConfig() const;
+
+  // Function level reset: registers, bus mastering and the interrupts' configuration are as after
+  // power-on, mappings of memory stay. Unimplemented for a device whose PCI Express capability does
+  // not offer it; Client::Reset() may do then. The server answers when it is done; one that takes
+  // its time is a real device's driver's case, which is to wait 100 ms before the next access.
+  absl::Status ResetFunction() const;
+
   // The bytes themselves: little endian on every machine.
   const Region& config() const { return config_; }
 
  private:
   friend class Client;
-  explicit PciFunction(Region config);
+  PciFunction(std::shared_ptr<Session> session, Region config);
 
+  // ReadConfig without the sizes of the BARs.
+  absl::StatusOr<PciConfig> ReadRegisters() const;
+
+  std::shared_ptr<Session> session_;
   Region config_;
 };
 

@@ -125,6 +125,75 @@ TEST_F(PciFunctionTest, TellsTheCommandBitsThatItKnows) {
   served.get();
 }
 
+TEST_F(PciFunctionTest, ReadsAllOfItWithTheSizesOfTheBars) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  space_[0x10] = 0x0c;  // 64-bit, prefetchable.
+  space_[0x13] = 0xfe;
+  auto served = std::async(std::launch::async, [&] {
+    ServeAccess();
+    // Five BARs: there is none where the upper half of the first one's address is.
+    for (const char* const bar : {"00", "02", "03", "04", "05"}) {
+      const std::string size = std::string(bar) == "00" ? "0010" : "0000";
+      EXPECT_THAT(
+          AnswerNext(*server_, Hex("20000000 03000000" + std::string(bar) + "000000 00000000" +
+                                   size + "000000000000 0000000000000000"))
+              .get(),
+          IsOk());
+    }
+  });
+
+  const absl::StatusOr<PciConfig> config = pci_->ReadConfig();
+
+  served.get();
+  ASSERT_THAT(config, IsOk());
+  ASSERT_EQ(config->bars.size(), 5u);
+  EXPECT_EQ(config->bars[0], (PciBar{.index = RegionIndex::kBar0,
+                                     .kind = PciBarKind::kMemory64,
+                                     .prefetchable = true,
+                                     .address = 0xfe000000,
+                                     .size = 0x1000}));
+  EXPECT_EQ(config->bars[1].size, 0u);
+}
+
+class FunctionResetTest : public PciFunctionTest {
+ protected:
+  void SetUp() override {
+    PciFunctionTest::SetUp();
+    ASSERT_NO_FATAL_FAILURE(Open());
+    space_[0x06] = 0x10;
+    space_[0x34] = 0x40;
+    space_[0x40] = 0x10;  // PCI Express: device capabilities at 4, control at 8.
+    space_[0x48] = 0x30;
+    space_[0x49] = 0x29;
+  }
+};
+
+TEST_F(FunctionResetTest, WritesTheBitOfTheDeviceControlRegister) {
+  space_[0x47] = 0x10;
+  auto served = ServeAccesses(3);
+
+  EXPECT_THAT(pci_->ResetFunction(), IsOk());
+
+  served.get();
+  EXPECT_EQ(space_[0x48], 0x30);
+  EXPECT_EQ(space_[0x49], 0xa9);
+}
+
+TEST_F(FunctionResetTest, IsUnimplementedWhereTheDeviceDoesNotOfferIt) {
+  auto served = ServeAccesses(1);
+
+  EXPECT_THAT(pci_->ResetFunction(), StatusIs(absl::StatusCode::kUnimplemented));
+  served.get();
+}
+
+TEST_F(FunctionResetTest, IsUnimplementedWithoutPciExpress) {
+  space_[0x06] = 0;
+  auto served = ServeAccesses(1);
+
+  EXPECT_THAT(pci_->ResetFunction(), StatusIs(absl::StatusCode::kUnimplemented));
+  served.get();
+}
+
 TEST_F(PciFunctionTest, IsNotThereForADeviceThatIsNoPciDevice) {
   auto device = AnswerNext(*server_, Hex("10000000 01000000 09000000 05000000"));
 

@@ -27,6 +27,10 @@ namespace {
 // hardly faster.
 constexpr uint32_t kReadBytes = 64 << 10;
 
+// The same for writing, for servers that are known to read a message to its end: see
+// kSafeWriteBytes.
+constexpr uint32_t kWriteBytes = 64 << 10;
+
 // Without a twin, threads and the application poll the main socket for the server's commands; with
 // one, and no thread of ours, calls poll both.
 MessageStream MainStream(Negotiated& negotiated, DmaService dma_service) {
@@ -146,7 +150,7 @@ void Session::Close(const absl::Status& reason) {
 uint32_t Session::max_read_bytes() const { return std::min(max_data_xfer_bytes_, kReadBytes); }
 
 uint32_t Session::max_write_bytes() const {
-  return std::min(max_data_xfer_bytes_, kSafeWriteBytes);
+  return std::min(max_data_xfer_bytes_, may_be_libvfio_user() ? kSafeWriteBytes : kWriteBytes);
 }
 
 uint32_t Session::max_message_fds() const {

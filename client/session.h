@@ -2,8 +2,10 @@
 #ifndef CLIENT_SESSION_H_
 #define CLIENT_SESSION_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +24,7 @@
 #include "client/dma_table.h"
 #include "client/negotiation.h"
 #include "client/owner_process.h"
+#include "client/region_access_list.h"
 #include "client/request_turn.h"
 #include "client/write_record.h"
 #include "proto_defs/base/mutex.h"
@@ -34,9 +37,23 @@
 #include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/region_access.h"
 #include "proto_defs/wire/region_info.h"
+#include "proto_defs/wire/region_io_fds.h"
 #include "proto_defs/wire/version.h"
 
 namespace vfio_user {
+
+// What the server says of a region, and the descriptor to map it; invalid when it sent none.
+struct RegionWithFile {
+  RegionInfo info;
+  UniqueFd file;
+};
+
+// The places of a region that have descriptors; all that `reply` says there are. Where one is an
+// ioeventfd, its fd_index is within `fds`.
+struct RegionIoFds {
+  RegionIoFdsReply reply;
+  std::vector<UniqueFd> fds;
+};
 
 struct SessionOptions {
   absl::Duration reply_timeout = absl::Seconds(5);  // For each request.
@@ -73,6 +90,9 @@ class Session {
   absl::StatusOr<DeviceInfo> KnownDeviceInfo();
   // NotFound for an index that the device does not have. Descriptors that come along are closed.
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index);
+  // The same with the descriptor, if one comes; surplus ones are closed.
+  absl::StatusOr<RegionWithFile> GetRegion(RegionIndex index);
+  absl::StatusOr<RegionIoFds> GetRegionIoFds(RegionIndex index);
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index);
   absl::Status SetIrqs(const SetIrqsRequest& request, std::span<const FdView> fds);
   absl::Status Reset();
@@ -89,6 +109,17 @@ class Session {
   // ResourceExhausted.
   absl::Status ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> into);
   absl::Status WriteRegion(RegionIndex index, uint64_t offset, std::span<const std::byte> from);
+
+  // A WriteRegion that is not waited for, and whose refusal nobody hears of. Without a twin it is
+  // WriteRegion: libvfio-user would take the request after it for the answer to a DMA message.
+  absl::Status PostRegionWrite(RegionIndex index, uint64_t offset, std::span<const std::byte> from);
+  // Waits until the server has served every request that was sent before.
+  absl::Status Fence();
+
+  // Several ReadRegion or WriteRegion, in order, of which some are under way at a time where the
+  // server can take that. On an error, which is the first, later ones may have been served.
+  absl::Status ReadRegionMany(RegionIndex index, std::span<const RegionRead> reads);
+  absl::Status WriteRegionMany(RegionIndex index, std::span<const RegionWrite> writes);
 
   // A missed deadline ends the connection: whether the memory is mapped would not be known.
   absl::Status MapDma(const DmaMapRequest& request, std::span<const FdView> fds);
@@ -144,8 +175,34 @@ class Session {
   // Ends the connection because where the server's commands come from has ended.
   void EndWithCommands(const absl::Status& why);
 
-  absl::StatusOr<RegionInfo> AskRegionInfo(RegionIndex index, uint32_t argsz);
   absl::Status CheckEcho(const DmaUnmapRequest& got, const DmaUnmapRequest& want);
+  absl::Status CheckRegionExists(RegionIndex index);
+  absl::StatusOr<RegionWithFile> AskRegion(RegionIndex index, uint32_t argsz);
+  absl::StatusOr<RegionIoFds> AskIoFds(RegionIndex index, uint32_t argsz);
+
+  // One access of the many, and one that was sent.
+  struct Access {
+    Command command{};
+    RegionAccess where;
+    std::span<std::byte> into;        // Of a read.
+    std::span<const std::byte> from;  // Of a write.
+  };
+  struct SentAccess {
+    explicit SentAccess(const Access& sent)
+        : access(sent), call(RegionAccess::kBytes, {&access.into, 1}) {}
+    const Access access;
+    PendingCall call;
+  };
+  absl::Status AccessMany(std::span<const Access> accesses);
+  static bool IsFull(const std::deque<SentAccess>& sent, const Access& next);
+  absl::Status Send(const Access& access, std::deque<SentAccess>& sent);
+  // Waits for the oldest. `before` is the first error so far.
+  absl::Status FinishOldest(std::deque<SentAccess>& sent, const absl::Status& before);
+  // Writes of at most 8 bytes, by REGION_WRITE_MULTI. The second returns how many of them were
+  // carried out, from the first.
+  absl::Status WriteMulti(std::span<const Access> writes);
+  absl::StatusOr<size_t> AskWriteMulti(std::span<const Access> writes);
+  absl::Status CheckReadReply(const PendingCall& call, const RegionAccess& want);
   absl::Status CheckEcho(std::string_view reply, std::span<const uint8_t> body,
                          const RegionAccess& want);
 
@@ -160,7 +217,9 @@ class Session {
   DmaResponder twin_responder_;
   Channel main_;
   std::optional<Channel> twin_;
-  RequestTurn turn_;  // Used without a twin.
+  RequestTurn turn_;           // Used without a twin.
+  RequestTurn pipeline_turn_;  // Whose accesses may be under way several at a time.
+  std::atomic<uint32_t> posted_since_fence_ = 0;
   std::thread thread_;
 
   Mutex mu_;

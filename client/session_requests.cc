@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/reply_errors.h"
 #include "client/session.h"
-#include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/limits.h"
@@ -16,31 +16,7 @@
 namespace vfio_user {
 namespace {
 
-constexpr std::string_view kRegionInfoReply = "DEVICE_GET_REGION_INFO reply";
 constexpr std::string_view kIrqInfoReply = "DEVICE_GET_IRQ_INFO reply";
-
-absl::Status WrongEcho(std::string_view reply, std::string_view field, uint64_t got,
-                       uint64_t want) {
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {} is {:#x}, want {:#x} as in the request", reply, field, got, want));
-}
-
-absl::Status AboveLimit(std::string_view reply, std::string_view field, uint64_t got,
-                        uint64_t limit) {
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {} is {}, want at most {}", reply, field, got, limit));
-}
-
-absl::Status NoSuch(std::string_view what, uint32_t index, uint32_t count) {
-  return absl::NotFoundError(
-      fmt::format("the device has no {} {}: its {} are numbered from 0", what, index, count));
-}
-
-absl::Status CheckCount(std::string_view message, size_t bytes, uint32_t max_bytes) {
-  if (bytes <= max_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(fmt::format(
-      "{} of {} bytes, want at most the {} negotiated for a message", message, bytes, max_bytes));
-}
 
 }  // namespace
 
@@ -72,37 +48,6 @@ absl::StatusOr<DeviceInfo> Session::KnownDeviceInfo() {
   VFIO_USER_ASSIGN_OR_RETURN(const DeviceInfo info, GetDeviceInfo());
   MutexLock lock(mu_);
   device_info_ = info;
-  return info;
-}
-
-absl::StatusOr<RegionInfo> Session::GetRegionInfo(RegionIndex index) {
-  VFIO_USER_ASSIGN_OR_RETURN(const DeviceInfo device, KnownDeviceInfo());
-  const auto number = static_cast<uint32_t>(index);
-  if (number >= device.num_regions) return NoSuch("region", number, device.num_regions);
-
-  VFIO_USER_ASSIGN_OR_RETURN(RegionInfo info, AskRegionInfo(index, RegionInfo::kBytes));
-  if (info.argsz <= RegionInfo::kBytes || info.FullSize() > RegionInfo::kBytes) return info;
-  return AskRegionInfo(index, info.argsz);
-}
-
-absl::StatusOr<RegionInfo> Session::AskRegionInfo(RegionIndex index, uint32_t argsz) {
-  const std::vector<uint8_t> request = Serialize(RegionInfoRequest{.argsz = argsz, .index = index});
-  PendingCall call;
-  VFIO_USER_RETURN_IF_ERROR(
-      Call(Command::kDeviceGetRegionInfo, {.body = request, .payload = {}, .fds = {}}, call));
-  if (call.body().size() > kMaxRegionInfoBytes) {
-    return CloseBroken(
-        AboveLimit(kRegionInfoReply, "size of the body", call.body().size(), kMaxRegionInfoBytes));
-  }
-  const absl::StatusOr<RegionInfo> info = RegionInfo::Parse(call.body());
-  if (!info.ok()) return CloseBroken(info.status());
-  if (info->index != index) {
-    return CloseBroken(WrongEcho(kRegionInfoReply, "index", static_cast<uint32_t>(info->index),
-                                 static_cast<uint32_t>(index)));
-  }
-  if (info->argsz > kMaxRegionInfoBytes) {
-    return CloseBroken(AboveLimit(kRegionInfoReply, "argsz", info->argsz, kMaxRegionInfoBytes));
-  }
   return info;
 }
 
@@ -210,52 +155,6 @@ absl::Status Session::CheckEcho(const DmaUnmapRequest& got, const DmaUnmapReques
   if (got.bitmap->size_bytes != want.bitmap->size_bytes) {
     return CloseBroken(
         WrongEcho(kReply, "bitmap size", got.bitmap->size_bytes, want.bitmap->size_bytes));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::ReadRegion(RegionIndex index, uint64_t offset, std::span<std::byte> into) {
-  VFIO_USER_RETURN_IF_ERROR(CheckCount("REGION_READ", into.size(), max_read_bytes()));
-  const RegionAccess access = {
-      .offset = offset, .region = index, .count = static_cast<uint32_t>(into.size())};
-  const std::vector<uint8_t> body = Serialize(access);
-  // Received where it belongs, without a copy in between.
-  PendingCall call(RegionAccess::kBytes, {&into, 1});
-  VFIO_USER_RETURN_IF_ERROR(
-      Call(Command::kRegionRead, {.body = body, .payload = {}, .fds = {}}, call));
-  VFIO_USER_RETURN_IF_ERROR(CheckEcho("REGION_READ reply", call.body(), access));
-  if (call.scattered_bytes() != into.size()) {
-    return CloseBroken(absl::InvalidArgumentError(fmt::format(
-        "REGION_READ reply: {} bytes of data, want {}", call.scattered_bytes(), into.size())));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::WriteRegion(RegionIndex index, uint64_t offset,
-                                  std::span<const std::byte> from) {
-  VFIO_USER_RETURN_IF_ERROR(CheckCount("REGION_WRITE", from.size(), max_write_bytes()));
-  const RegionAccess access = {
-      .offset = offset, .region = index, .count = static_cast<uint32_t>(from.size())};
-  const std::vector<uint8_t> body = Serialize(access);
-  PendingCall call;
-  VFIO_USER_RETURN_IF_ERROR(
-      Call(Command::kRegionWrite, {.body = body, .payload = {&from, 1}, .fds = {}}, call));
-  return CheckEcho("REGION_WRITE reply", call.body(), access);
-}
-
-absl::Status Session::CheckEcho(std::string_view reply, std::span<const uint8_t> body,
-                                const RegionAccess& want) {
-  const absl::StatusOr<RegionAccess> got = RegionAccess::Parse(body, reply);
-  if (!got.ok()) return CloseBroken(got.status());
-  if (got->offset != want.offset) {
-    return CloseBroken(WrongEcho(reply, "offset", got->offset, want.offset));
-  }
-  if (got->region != want.region) {
-    return CloseBroken(WrongEcho(reply, "region", static_cast<uint32_t>(got->region),
-                                 static_cast<uint32_t>(want.region)));
-  }
-  if (got->count != want.count) {
-    return CloseBroken(WrongEcho(reply, "count", got->count, want.count));
   }
   return absl::OkStatus();
 }

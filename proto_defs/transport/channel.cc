@@ -18,12 +18,22 @@ namespace {
 // are 65,536; a peer that owes this many has stopped answering.
 constexpr size_t kMaxLateReplies = 1024;
 
+// How many commands without a reply are remembered: those which a peer that answers them all the
+// same may not have answered yet. Clients post at most 128 before they wait.
+constexpr size_t kMaxPosted = 512;
+
 // After how long a thread that reads looks whether its call was cancelled: nothing on the socket
 // says so. Rare enough to cost nothing, soon enough for a device that is being reset.
 constexpr absl::Duration kCancelLatency = absl::Milliseconds(20);
 
 // How long a call waits for its own socket alone while another thread is serving the companion.
 constexpr absl::Duration kCompanionBusy = absl::Milliseconds(1);
+
+// Not a missed deadline: those say that the peer may have acted.
+absl::Status NotSent(Command command) {
+  return absl::ResourceExhaustedError(
+      fmt::format("{}: not sent, the peer does not read", CommandName(command)));
+}
 
 }  // namespace
 
@@ -50,10 +60,26 @@ absl::Status Channel::Start(Command command, const MessageContent& content, Pend
   // By then the id may be another call's.
   const auto found = pending_.find(header.msg_id);
   if (found != pending_.end() && found->second == &call) pending_.erase(found);
-  if (!absl::IsDeadlineExceeded(sent)) return sent;
-  // Not a missed deadline: those say that the peer may have acted.
-  return absl::ResourceExhaustedError(
-      fmt::format("{}: not sent, the peer does not read", CommandName(command)));
+  return absl::IsDeadlineExceeded(sent) ? NotSent(command) : sent;
+}
+
+absl::Status Channel::Post(Command command, const MessageContent& content, Deadline deadline) {
+  MessageHeader header;
+  header.command = command;
+  header.no_reply = true;
+  {
+    MutexLock lock(mu_);
+    if (!broken_.ok()) return broken_;
+    if (pending_.size() + late_.size() > UINT16_MAX) {
+      return absl::ResourceExhaustedError("65,536 requests are in flight");
+    }
+    header.msg_id = NextId();
+    posted_.push_back(header.msg_id);
+    if (posted_.size() > kMaxPosted) posted_.pop_front();
+  }
+  const absl::Status sent =
+      SendUnlessLate({header, content.body, content.payload, content.fds}, deadline);
+  return absl::IsDeadlineExceeded(sent) ? NotSent(command) : sent;
 }
 
 absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
@@ -256,8 +282,8 @@ absl::StatusOr<PendingCall*> Channel::Claim(const MessageHeader& reply) {
   const auto found = pending_.find(reply.msg_id);
   if (found == pending_.end()) {
     if (late_.erase(reply.msg_id) != 0) return nullptr;
-    // Some servers answer a failed command although it asked for no reply.
-    if (reply.error_flag) return nullptr;
+    // Some servers answer a command that asked for no reply, most of them only if it failed.
+    if (reply.error_flag || std::ranges::count(posted_, reply.msg_id) > 0) return nullptr;
     return absl::DataLossError(fmt::format("{}: reply with id {}, which no request has",
                                            CommandName(reply.command), reply.msg_id));
   }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -110,6 +111,10 @@ class Channel {
   absl::Status Start(Command command, const MessageContent& content, PendingCall& call,
                      Deadline deadline);
 
+  // Sends a command that asks for no reply, and forgets it. Errors are those of Start. A reply that
+  // comes all the same, as some servers send when it failed, is dropped.
+  absl::Status Post(Command command, const MessageContent& content, Deadline deadline);
+
   // Waits for the reply to a started call. The errno of an error reply is kept (see PeerError).
   // DeadlineExceeded: none came in time, and whether the peer acted is not known.
   absl::Status Wait(PendingCall& call, Deadline deadline);
@@ -200,6 +205,8 @@ class Channel {
   CondVar idle_;
   absl::flat_hash_map<uint16_t, PendingCall*> pending_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<uint16_t> late_ ABSL_GUARDED_BY(mu_);
+  // The ids of the last commands that were posted, oldest first.
+  std::deque<uint16_t> posted_ ABSL_GUARDED_BY(mu_);
   uint16_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
   // The body of the command at hand; the reading role's. Kept, so that it is allocated once.
   std::vector<uint8_t> command_body_;

@@ -214,11 +214,14 @@ TEST_F(RegisterCommandTest, ShowsTheDevice) {
   const ToolRun run = Run("info", {});
 
   EXPECT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.out, StartsWith("Device 1234:dc01 (rev 01)\n"));
-  EXPECT_THAT(run.out, HasSubstr("0x088000 Generic system peripheral"));
-  EXPECT_THAT(run.out, HasSubstr("bar0              0x1000     read|write   32-bit memory\n"));
-  EXPECT_THAT(run.out, HasSubstr("msix              1 vector, eventfd|maskable\n"));
-  EXPECT_THAT(run.out, HasSubstr("MSI-X: disabled, vectors 1"));
+  EXPECT_THAT(run.out,
+              StartsWith("Device 1234:dc01 (rev 01): Generic system peripheral [088000]\n"));
+  EXPECT_THAT(run.out, HasSubstr("\tControl: I/O- Mem- BusMaster- SpecCycle-"));
+  EXPECT_THAT(run.out, HasSubstr("\tStatus: Cap+ 66MHz-"));
+  EXPECT_THAT(run.out, HasSubstr("\tRegion 0: Memory at "));
+  EXPECT_THAT(run.out, HasSubstr("-bit, non-prefetchable) [size=4K] read|write\n"));
+  EXPECT_THAT(run.out, HasSubstr("MSI-X: Enable- Count=1 Masked-\n\t\tVector table: BAR="));
+  EXPECT_THAT(run.out, HasSubstr("\tmsix: 1 vector, eventfd|maskable\n"));
   EXPECT_THAT(run.out, Not(HasSubstr("Problems")));
 }
 

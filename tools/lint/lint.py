@@ -23,9 +23,10 @@ MOST_LINES_OF_PUBLIC_HEADER = 200
 PUBLIC_HEADERS = ("client/address_space.h", "client/client.h", "client/client_options.h",
                   "client/device_features.h", "client/device_migration.h",
                   "client/dirty_pages.h", "client/dma_log.h", "client/dma_mapping.h",
-                  "client/interrupt.h", "client/interrupt_switch.h",
-                  "client/interrupt_type.h", "client/pci_function.h", "client/region.h",
-                  "server/device.h", "server/dma_space.h", "server/mappable_bar.h", "server/server.h")
+                  "client/doorbell.h", "client/interrupt.h", "client/interrupt_switch.h",
+                  "client/interrupt_type.h", "client/pci_config.h", "client/pci_function.h",
+                  "client/region.h", "client/region_access_list.h", "server/device.h",
+                  "server/dma_space.h", "server/mappable_bar.h", "server/server.h")
 BAD_NAMES = ("util", "utils", "common", "misc", "helper", "helpers")
 CPP_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # A type that is defined at the start of a line, and not only declared.

@@ -1,16 +1,16 @@
 #include "tools/vfio_user/device_report.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "client/doorbell.h"
+#include "client/pci_config.h"
+#include "client/pci_function.h"
 #include "client/region.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
@@ -18,13 +18,9 @@
 #include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/limits.h"
 #include "proto_defs/wire/region_info.h"
-#include "tools/vfio_user/pci_config.h"
 
 namespace vfio_user {
 namespace {
-
-// All of an extended config space; whatever a server says, no more of it means anything.
-constexpr uint64_t kMaxConfigBytes = 4096;
 
 // Notes what the device refused, and goes on; stops at what ends the connection.
 absl::Status Note(const Client& client, const absl::Status& status, DeviceReport& report) {
@@ -37,9 +33,33 @@ absl::Status Note(const Client& client, const absl::Status& status, DeviceReport
 absl::Status GatherRegions(const Client& client, DeviceReport& report) {
   const uint32_t count = std::min(report.device.num_regions, kMaxRegions);
   for (uint32_t i = 0; i < count; ++i) {
-    absl::StatusOr<RegionInfo> info = client.GetRegionInfo(RegionIndex{i});
-    VFIO_USER_RETURN_IF_ERROR(Note(client, info.status(), report));
-    if (info.ok() && info->size > 0) report.regions.push_back(*std::move(info));
+    const absl::StatusOr<Region> region = client.OpenRegion(RegionIndex{i});
+    if (absl::IsNotFound(region.status())) continue;
+    VFIO_USER_RETURN_IF_ERROR(Note(client, region.status(), report));
+    if (!region.ok()) continue;
+    report.regions.push_back({region->info(), {}});
+    // What is said to be mappable, and cannot be mapped.
+    if (region->info().flags.Has(RegionFlag::kMmap) && !region->mapping_status().ok()) {
+      report.problems.emplace_back(region->mapping_status().message());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// To be done last, and not again once it was refused: there are servers (rust-vmm's) that do not
+// know the request, and take what follows its header for the next one.
+absl::Status GatherDoorbells(const Client& client, DeviceReport& report) {
+  for (ReportedRegion& reported : report.regions) {
+    if (reported.info.index > RegionIndex::kBar5) continue;
+    VFIO_USER_ASSIGN_OR_RETURN(
+        const Region region,
+        client.OpenRegion(reported.info.index, {.path = RegionPath::kMessage}));
+    const absl::StatusOr<std::vector<Doorbell>> doorbells = region.OpenDoorbells();
+    if (absl::IsNotFound(doorbells.status())) continue;
+    if (!doorbells.ok()) return client.status();
+    for (const Doorbell& doorbell : *doorbells) {
+      reported.doorbells.push_back({doorbell.offset(), doorbell.size(), doorbell.value()});
+    }
   }
   return absl::OkStatus();
 }
@@ -56,15 +76,13 @@ absl::Status GatherIrqs(const Client& client, DeviceReport& report) {
 
 absl::Status GatherConfig(const Client& client, DeviceReport& report) {
   if (!report.device.flags.Has(DeviceInfoFlag::kPci)) return absl::OkStatus();
-  const absl::StatusOr<Region> region = client.OpenRegion(RegionIndex::kConfig);
-  VFIO_USER_RETURN_IF_ERROR(Note(client, region.status(), report));
-  if (!region.ok()) return absl::OkStatus();
-  std::vector<std::byte> bytes(std::min(region->size(), kMaxConfigBytes));
-  const absl::Status read = region->ReadBlock(0, bytes);
-  VFIO_USER_RETURN_IF_ERROR(Note(client, read, report));
-  if (!read.ok()) return absl::OkStatus();
-  report.pci = ParsePciConfig(bytes);
-  report.config = std::move(bytes);
+  const absl::StatusOr<PciFunction> pci = client.OpenPci();
+  VFIO_USER_RETURN_IF_ERROR(Note(client, pci.status(), report));
+  if (!pci.ok()) return absl::OkStatus();
+  absl::StatusOr<PciConfig> config = pci->ReadConfig();
+  VFIO_USER_RETURN_IF_ERROR(Note(client, config.status(), report));
+  if (!config.ok()) return absl::OkStatus();
+  report.pci = *std::move(config);
   report.problems.insert(report.problems.end(), report.pci->problems.begin(),
                          report.pci->problems.end());
   return absl::OkStatus();
@@ -81,6 +99,7 @@ absl::StatusOr<DeviceReport> GatherDeviceReport(const Client& client) {
   VFIO_USER_RETURN_IF_ERROR(GatherRegions(client, report));
   VFIO_USER_RETURN_IF_ERROR(GatherIrqs(client, report));
   VFIO_USER_RETURN_IF_ERROR(GatherConfig(client, report));
+  VFIO_USER_RETURN_IF_ERROR(GatherDoorbells(client, report));
   return report;
 }
 

@@ -2,7 +2,6 @@
 #ifndef TOOLS_VFIO_USER_DEVICE_REPORT_H_
 #define TOOLS_VFIO_USER_DEVICE_REPORT_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,24 +9,34 @@
 
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "client/pci_config.h"
 #include "nlohmann/json.hpp"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/region_info.h"
 #include "proto_defs/wire/version.h"
-#include "tools/vfio_user/pci_config.h"
 
 namespace vfio_user {
+
+struct ReportedDoorbell {
+  uint64_t offset = 0;            // In bytes, from the start of the region; so is the size.
+  uint64_t size = 0;              // Of what a client would write there otherwise.
+  std::optional<uint64_t> value;  // nullopt: any value rings.
+};
+
+struct ReportedRegion {
+  RegionInfo info;
+  std::vector<ReportedDoorbell> doorbells;
+};
 
 struct DeviceReport {
   VersionMessage server;
   uint32_t max_data_xfer_bytes = 0;  // That holds on this connection.
   bool twin_socket = false;
   DeviceInfo device;
-  std::vector<RegionInfo> regions;  // Those of a size.
-  std::vector<IrqInfo> irqs;        // Those with a vector.
-  std::vector<std::byte> config;    // Config space as it was read; empty without one.
-  std::optional<PciConfig> pci;     // The same, decoded.
+  std::vector<ReportedRegion> regions;  // Those of a size.
+  std::vector<IrqInfo> irqs;            // Those with a vector.
+  std::optional<PciConfig> pci;
   // What the device would not tell, or what it told that cannot be, one line each.
   std::vector<std::string> problems;
 };

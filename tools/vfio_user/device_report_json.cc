@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -10,7 +11,7 @@
 #include "proto_defs/wire/region_info.h"
 #include "proto_defs/wire/version.h"
 #include "tools/vfio_user/device_report.h"
-#include "tools/vfio_user/pci_config.h"
+#include "tools/vfio_user/pci_text.h"
 
 namespace vfio_user {
 namespace {
@@ -26,36 +27,65 @@ Json CapabilitiesJson(const Capabilities& capabilities) {
           {"twin_socket", capabilities.TwinSocketSupported()}};
 }
 
+std::string_view BarKindName(PciBarKind kind) {
+  switch (kind) {
+    case PciBarKind::kMemory32:
+      return "memory32";
+    case PciBarKind::kMemory64:
+      return "memory64";
+    case PciBarKind::kIoPorts:
+      return "io";
+  }
+  return "unknown";
+}
+
 Json PciJson(const PciConfig& pci) {
+  Json bars = Json::array();
+  for (const PciBar& bar : pci.bars) {
+    if (bar.size == 0) continue;
+    bars.push_back({{"region", ToText(bar.index)},
+                    {"kind", BarKindName(bar.kind)},
+                    {"prefetchable", bar.prefetchable},
+                    {"address", bar.address},
+                    {"size", bar.size}});
+  }
   Json capabilities = Json::array();
   for (const PciCapability& capability : pci.capabilities) {
-    capabilities.push_back({{"offset", capability.offset},
-                            {"id", capability.id},
-                            {"name", capability.name},
-                            {"detail", capability.detail}});
+    capabilities.push_back(PciCapabilityJson(capability));
   }
-  return {{"vendor_id", pci.vendor_id},
-          {"device_id", pci.device_id},
-          {"revision", pci.revision},
-          {"class_code", pci.class_code},
-          {"class", PciClassName(pci.class_code)},
-          {"subsystem_vendor_id", pci.subsystem_vendor_id},
-          {"subsystem_id", pci.subsystem_id},
+  const PciDeviceIdentity& id = pci.identity;
+  return {{"vendor_id", id.vendor_id},
+          {"device_id", id.device_id},
+          {"revision", id.revision},
+          {"class_code", id.class_code},
+          {"class", PciClassName(id.class_code)},
+          {"subsystem_vendor_id", id.subsystem_vendor_id},
+          {"subsystem_id", id.subsystem_id},
           {"command", pci.command},
           {"status", pci.status},
           {"interrupt_pin", pci.interrupt_pin},
+          {"bars", bars},
           {"capabilities", capabilities}};
 }
 
-Json RegionJson(const RegionInfo& region) {
-  Json out = {{"index", static_cast<uint32_t>(region.index)},
-              {"name", ToText(region.index)},
-              {"size", region.size},
-              {"flags", ToText(region.flags)}};
-  if (!region.sparse_areas) return out;
-  out["mappable"] = Json::array();
-  for (const SparseArea& area : *region.sparse_areas) {
-    out["mappable"].push_back({{"offset", area.offset}, {"size", area.size}});
+Json RegionJson(const ReportedRegion& region) {
+  const RegionInfo& info = region.info;
+  Json out = {{"index", static_cast<uint32_t>(info.index)},
+              {"name", ToText(info.index)},
+              {"size", info.size},
+              {"flags", ToText(info.flags)}};
+  if (info.sparse_areas) {
+    out["mappable"] = Json::array();
+    for (const SparseArea& area : *info.sparse_areas) {
+      out["mappable"].push_back({{"offset", area.offset}, {"size", area.size}});
+    }
+  }
+  if (region.doorbells.empty()) return out;
+  out["doorbells"] = Json::array();
+  for (const ReportedDoorbell& doorbell : region.doorbells) {
+    Json entry = {{"offset", doorbell.offset}, {"size", doorbell.size}};
+    if (doorbell.value) entry["value"] = *doorbell.value;
+    out["doorbells"].push_back(entry);
   }
   return out;
 }
@@ -80,7 +110,7 @@ nlohmann::ordered_json ReportJson(const DeviceReport& report) {
               {"interrupts", Json::array()},
               {"problems", report.problems}};
   if (report.pci) out["pci"] = PciJson(*report.pci);
-  for (const RegionInfo& region : report.regions) out["regions"].push_back(RegionJson(region));
+  for (const ReportedRegion& region : report.regions) out["regions"].push_back(RegionJson(region));
   for (const IrqInfo& irq : report.irqs) out["interrupts"].push_back(IrqJson(irq));
   return out;
 }

@@ -63,7 +63,7 @@ absl::Status Explained(const absl::Status& status, std::string_view what) {
 }  // namespace
 
 absl::StatusOr<Region> OpenRegionForUser(const Client& client, RegionIndex index) {
-  absl::StatusOr<Region> region = client.OpenRegion(index);
+  absl::StatusOr<Region> region = client.OpenRegion(index, {.path = RegionPath::kMessage});
   if (region.status().code() != absl::StatusCode::kNotFound) return region;
   return absl::NotFoundError(
       fmt::format("the device has no region {}; `vfio-user info` shows those it has", index));

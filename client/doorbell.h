@@ -16,8 +16,8 @@ namespace vfio_user {
 class Session;
 
 // Ringing it costs two quick system calls and waits for nobody; the device hears of it a while
-// later. It carries no value: how often it was rung is all that the device learns. Movable. Thread-safe, but
-// for moving. Keeps the connection alive.
+// later. It carries no value: how often it was rung is all that the device learns. Movable.
+// Thread-safe, but for moving. Keeps the connection alive.
 class Doorbell {
  public:
   // ResourceExhausted when the device has left so many rings unheard that no more can be counted

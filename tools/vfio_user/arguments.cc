@@ -93,6 +93,16 @@ absl::StatusOr<RegionIndex> ParseRegion(std::string_view text) {
       fmt::format("\"{}\" is no region; give bar0 to bar5, rom, config, vga or a number", text));
 }
 
+absl::StatusOr<std::optional<IrqIndex>> ParseIrqType(std::string_view text) {
+  for (uint32_t i = 0; i < kPciIrqCount; ++i) {
+    if (text == ToText(IrqIndex{i})) return IrqIndex{i};
+  }
+  const absl::StatusOr<uint64_t> number = ParseNumber(text);
+  if (number.ok() && *number <= UINT32_MAX) return IrqIndex{static_cast<uint32_t>(*number)};
+  return absl::InvalidArgumentError(fmt::format(
+      "\"{}\" is no type of interrupt; give intx, msi, msix, err, req or a number", text));
+}
+
 absl::StatusOr<DmaPath> ParseDmaPath(std::string_view text) {
   for (const auto& [name, path] : kDmaPaths) {
     if (text == name) return path;
@@ -120,6 +130,16 @@ CLI::Option* AddNumber(CLI::App& app, const OptionText& text, uint64_t& into) {
   return AddParsed<uint64_t>(app, text, into, ParseNumber);
 }
 
+CLI::Option* AddOptionalNumber(CLI::App& app, const OptionText& text,
+                               std::optional<uint64_t>& into) {
+  return AddParsed<std::optional<uint64_t>>(
+      app, text, into, [](std::string_view word) -> absl::StatusOr<std::optional<uint64_t>> {
+        const absl::StatusOr<uint64_t> number = ParseNumber(word);
+        if (!number.ok()) return number.status();
+        return *number;
+      });
+}
+
 CLI::Option* AddByteCount(CLI::App& app, const OptionText& text, uint64_t& into) {
   return AddParsed<uint64_t>(app, text, into, ParseByteCount);
 }
@@ -127,6 +147,11 @@ CLI::Option* AddByteCount(CLI::App& app, const OptionText& text, uint64_t& into)
 CLI::Option* AddRegion(CLI::App& app, RegionIndex& into) {
   const OptionText text = {"REGION", "NAME|NUMBER", "bar0 to bar5, rom, config, vga or a number"};
   return AddParsed<RegionIndex>(app, text, into, ParseRegion)->required();
+}
+
+CLI::Option* AddIrqType(CLI::App& app, std::optional<IrqIndex>& into) {
+  const OptionText text = {"TYPE", "NAME|NUMBER", "intx, msi, msix, err, req or a number"};
+  return AddParsed<std::optional<IrqIndex>>(app, text, into, ParseIrqType);
 }
 
 CLI::Option* AddDmaPath(CLI::App& app, DmaPath& into) {

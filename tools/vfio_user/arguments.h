@@ -28,6 +28,9 @@ absl::StatusOr<uint64_t> ParseByteCount(std::string_view text);
 // A region's name ("bar0" to "bar5", "rom", "config", "vga") or its number.
 absl::StatusOr<RegionIndex> ParseRegion(std::string_view text);
 
+// A type of interrupts: its name ("intx", "msi", "msix", "err", "req") or its number.
+absl::StatusOr<std::optional<IrqIndex>> ParseIrqType(std::string_view text);
+
 // "auto", "mmap", "file-io" or "message".
 absl::StatusOr<DmaPath> ParseDmaPath(std::string_view text);
 std::string_view DmaPathName(DmaPath path);
@@ -44,8 +47,11 @@ struct OptionText {
 // Declares an option on `app` that is read into `into` by one of the parsers above. `into` must
 // live until the command line was parsed.
 CLI::Option* AddNumber(CLI::App& app, const OptionText& text, uint64_t& into);
+CLI::Option* AddOptionalNumber(CLI::App& app, const OptionText& text,
+                               std::optional<uint64_t>& into);
 CLI::Option* AddByteCount(CLI::App& app, const OptionText& text, uint64_t& into);
 CLI::Option* AddRegion(CLI::App& app, RegionIndex& into);
+CLI::Option* AddIrqType(CLI::App& app, std::optional<IrqIndex>& into);
 CLI::Option* AddDmaPath(CLI::App& app, DmaPath& into);
 CLI::Option* AddDemoPath(CLI::App& app, std::optional<DmaPath>& into);
 

@@ -55,6 +55,18 @@ TEST(ParseByteCountTest, RejectsOtherUnitsAndOverflow) {
   EXPECT_THAT(ParseByteCount(""), StatusIs(kInvalid));
 }
 
+TEST(ParseIrqTypeTest, TakesNamesAndNumbers) {
+  EXPECT_THAT(ParseIrqType("intx"), IsOkAndHolds(IrqIndex::kIntx));
+  EXPECT_THAT(ParseIrqType("req"), IsOkAndHolds(IrqIndex::kReq));
+  EXPECT_THAT(ParseIrqType("0x2"), IsOkAndHolds(IrqIndex::kMsix));
+}
+
+TEST(ParseIrqTypeTest, RejectsWhatIsNoType) {
+  for (const char* const text : {"", "msi-x", "-1", "4294967296"}) {
+    EXPECT_THAT(ParseIrqType(text), StatusIs(kInvalid, HasSubstr("is no type of interrupt")));
+  }
+}
+
 TEST(ParseRegionTest, TakesNamesAndNumbers) {
   EXPECT_THAT(ParseRegion("bar0"), IsOkAndHolds(RegionIndex::kBar0));
   EXPECT_THAT(ParseRegion("bar5"), IsOkAndHolds(RegionIndex::kBar5));

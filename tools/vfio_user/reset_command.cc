@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "client/client.h"
+#include "client/pci_function.h"
 #include "proto_defs/base/status_macros.h"
 #include "tools/vfio_user/arguments.h"
 #include "tools/vfio_user/subcommand.h"
@@ -14,20 +15,30 @@ namespace {
 
 constexpr char kExamples[] =
     "Examples:\n"
-    "  vfio-user reset /tmp/copy.sock";
+    "  vfio-user reset /tmp/copy.sock\n"
+    "  vfio-user reset /tmp/copy.sock --flr";
 
-absl::Status Reset(const std::string& socket_path) {
-  VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(socket_path));
-  return client.Reset();
+struct Arguments {
+  std::string socket_path;
+  bool function_level = false;
+};
+
+absl::Status Reset(const Arguments& arguments) {
+  VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
+  if (!arguments.function_level) return client.Reset();
+  VFIO_USER_ASSIGN_OR_RETURN(const PciFunction pci, client.OpenPci());
+  return pci.ResetFunction();
 }
 
 }  // namespace
 
 Action AddReset(CLI::App& app) {
-  const auto socket_path = std::make_shared<std::string>();
-  AddSocketPath(app, *socket_path);
+  const auto arguments = std::make_shared<Arguments>();
+  AddSocketPath(app, arguments->socket_path);
+  app.add_flag("--flr", arguments->function_level,
+               "by the function level reset of its PCI Express capability");
   app.footer(kExamples);
-  return [socket_path] { return Reset(*socket_path); };
+  return [arguments] { return Reset(*arguments); };
 }
 
 }  // namespace vfio_user

@@ -13,6 +13,7 @@ constexpr Subcommand kSubcommands[] = {
     {"write", "write one register", AddWrite},
     {"copy", "copy a file through a dma-copy device", AddCopy},
     {"reset", "reset a device", AddReset},
+    {"irq", "list a device's interrupts, wait for one, trigger or mask it", AddIrq},
     {"save", "save a device's state to a file", AddSave},
     {"load", "load a device's state from a file", AddLoad},
     {"conformance", "check a server against the protocol, a line for each behaviour",

@@ -32,6 +32,7 @@ Action AddConformance(CLI::App& app);
 Action AddCopy(CLI::App& app);
 Action AddDemo(CLI::App& app);
 Action AddInfo(CLI::App& app);
+Action AddIrq(CLI::App& app);
 Action AddLoad(CLI::App& app);
 Action AddRead(CLI::App& app);
 Action AddReset(CLI::App& app);

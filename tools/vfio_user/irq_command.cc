@@ -1,0 +1,137 @@
+// vfio-user irq: the interrupts of a device, listed, waited for, triggered and masked.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "client/interrupt.h"
+#include "client/interrupt_type.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/format.h"
+#include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/limits.h"
+#include "tools/vfio_user/arguments.h"
+#include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/subcommand.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr char kExamples[] =
+    "Without a TYPE prints `TYPE VECTORS FLAGS`, a line for each. With one, binds the vector,\n"
+    "masks or unmasks it, triggers it and waits for it, as far as that was asked for and in this\n"
+    "order; --wait prints `TYPE VECTOR SIGNALS`, or fails when there was none in time.\n"
+    "Examples:\n"
+    "  vfio-user irq /tmp/copy.sock\n"
+    "  vfio-user irq /tmp/copy.sock msix 0 --wait 10\n"
+    "  vfio-user irq /tmp/copy.sock msix 0 --trigger --wait 1";
+
+struct Arguments {
+  std::string socket_path;
+  std::optional<IrqIndex> type;
+  std::optional<uint64_t> vector;
+  std::optional<double> wait_seconds;
+  bool trigger = false;
+  bool mask = false;
+  bool unmask = false;
+  bool json = false;
+};
+
+absl::Status CheckUsage(const Arguments& arguments) {
+  const bool acts =
+      arguments.wait_seconds || arguments.trigger || arguments.mask || arguments.unmask;
+  if (!arguments.type) {
+    if (!acts) return absl::OkStatus();
+    return UsageError("no vector to act on; give TYPE and VECTOR, as in msix 0");
+  }
+  if (!arguments.vector) return UsageError("VECTOR is missing; give its number after TYPE");
+  if (*arguments.vector >= kMaxIrqVectors) {
+    return UsageError(
+        fmt::format("{} is no vector; give 0 to {}", *arguments.vector, kMaxIrqVectors - 1));
+  }
+  if (!acts) return UsageError("nothing to do; give --wait, --trigger, --mask or --unmask");
+  return absl::OkStatus();
+}
+
+absl::Status List(const Client& client, const Arguments& arguments) {
+  VFIO_USER_ASSIGN_OR_RETURN(const DeviceInfo device, client.GetDeviceInfo());
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  const uint32_t count = std::min(device.num_irqs, kMaxIrqTypes);
+  for (uint32_t i = 0; i < count; ++i) {
+    VFIO_USER_ASSIGN_OR_RETURN(const IrqInfo info, client.GetIrqInfo(IrqIndex{i}));
+    if (info.count == 0) continue;
+    if (arguments.json) {
+      list.push_back(
+          {{"type", ToText(info.index)}, {"vectors", info.count}, {"flags", ToText(info.flags)}});
+    } else {
+      fmt::print("{} {} {}\n", info.index, info.count, info.flags);
+    }
+  }
+  if (arguments.json) fmt::print("{}\n", list.dump(2));
+  return absl::OkStatus();
+}
+
+absl::Status Wait(const Arguments& arguments, Interrupt& interrupt) {
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t signals,
+                             interrupt.Wait(absl::Seconds(*arguments.wait_seconds)));
+  if (arguments.json) {
+    const nlohmann::ordered_json all = {
+        {"type", ToText(interrupt.index())}, {"vector", interrupt.vector()}, {"signals", signals}};
+    fmt::print("{}\n", all.dump(2));
+  } else {
+    fmt::print("{} {} {}\n", interrupt.index(), interrupt.vector(), signals);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Act(const Client& client, const Arguments& arguments) {
+  const auto vector = static_cast<uint32_t>(*arguments.vector);
+  VFIO_USER_ASSIGN_OR_RETURN(const InterruptType type, client.OpenInterrupts(*arguments.type));
+  std::optional<Interrupt> interrupt;
+  if (arguments.wait_seconds) {
+    VFIO_USER_ASSIGN_OR_RETURN(Interrupt bound, type.Bind(vector));
+    interrupt.emplace(std::move(bound));
+  }
+  if (arguments.mask) VFIO_USER_RETURN_IF_ERROR(type.Mask(vector, 1));
+  if (arguments.unmask) VFIO_USER_RETURN_IF_ERROR(type.Unmask(vector, 1));
+  if (arguments.trigger) VFIO_USER_RETURN_IF_ERROR(type.Trigger(vector, 1));
+  return interrupt ? Wait(arguments, *interrupt) : absl::OkStatus();
+}
+
+absl::Status Irq(const Arguments& arguments) {
+  VFIO_USER_RETURN_IF_ERROR(CheckUsage(arguments));
+  VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
+  return arguments.type ? Act(client, arguments) : List(client, arguments);
+}
+
+}  // namespace
+
+Action AddIrq(CLI::App& app) {
+  // A day: longer waits are a mistake.
+  constexpr double kMostSeconds = 86400;
+  const auto arguments = std::make_shared<Arguments>();
+  AddSocketPath(app, arguments->socket_path);
+  AddIrqType(app, arguments->type);
+  AddOptionalNumber(app, {"VECTOR", "NUMBER", "of the interrupt, from 0"}, arguments->vector);
+  app.add_option("--wait", arguments->wait_seconds, "bind the vector, and wait so long at most")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, kMostSeconds));
+  app.add_flag("--trigger", arguments->trigger, "have the server signal it, as the device would");
+  CLI::Option* const mask = app.add_flag("--mask", arguments->mask, "hold it back");
+  app.add_flag("--unmask", arguments->unmask, "let it through again")->excludes(mask);
+  app.add_flag("--json", arguments->json, "print JSON");
+  app.footer(kExamples);
+  return [arguments] { return Irq(*arguments); };
+}
+
+}  // namespace vfio_user

@@ -22,6 +22,14 @@ std::string_view AbilityName(ClientAbility ability) {
       return "a twin socket";
     case ClientAbility::kParallelRequests:
       return "several requests under way at once";
+    case ClientAbility::kMappedRegions:
+      return "mapping regions";
+    case ClientAbility::kDoorbells:
+      return "ringing doorbells";
+    case ClientAbility::kPostedWrites:
+      return "writes without a reply";
+    case ClientAbility::kManyWrites:
+      return "several writes at once";
     case ClientAbility::kCountDescriptors:
       return "counting its descriptors";
   }

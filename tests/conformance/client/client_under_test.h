@@ -2,8 +2,10 @@
 #ifndef TESTS_CONFORMANCE_CLIENT_CLIENT_UNDER_TEST_H_
 #define TESTS_CONFORMANCE_CLIENT_CLIENT_UNDER_TEST_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,10 @@ enum class ClientAbility {
   kDirtyLog,          // Having the device note what it writes.
   kTwinSocket,        // Asking for a socket for the server's commands, and serving it.
   kParallelRequests,  // Several requests under way at once, when there is a twin socket.
+  kMappedRegions,     // Reaching a region through memory of the server's.
+  kDoorbells,         // Ringing doorbells through eventfds.
+  kPostedWrites,      // Writes without a reply, when there is a twin socket.
+  kManyWrites,        // Several writes at once.
   kCountDescriptors,  // Saying how many descriptors the client's process has.
 };
 
@@ -64,6 +70,20 @@ class ClientUnderTest {
   // One access of four bytes to BAR 0, by message.
   virtual absl::StatusOr<uint32_t> ReadRegister(uint64_t offset) = 0;
   virtual absl::Status WriteRegister(uint64_t offset, uint32_t value) = 0;
+
+  // The same of BAR 2, which may be mapped: through the mapping where there is one.
+  virtual absl::StatusOr<uint32_t> ReadMappable(uint64_t offset) = 0;
+
+  // A write that is not waited for, and the wait for all of them.
+  virtual absl::Status PostRegister(uint64_t offset, uint32_t value) = 0;
+  virtual absl::Status Fence() = 0;
+
+  // Writes `values` to BAR 0 from offset 0 on, one write of four bytes for each.
+  virtual absl::Status WriteRegisters(std::span<const uint32_t> values) = 0;
+
+  // Asks for the doorbells of BAR 0, and returns how many there are; and rings one of them.
+  virtual absl::StatusOr<size_t> OpenDoorbells() = 0;
+  virtual absl::Status RingDoorbell(size_t number) = 0;
 
   // Lends all of `memory` at `iova` without a descriptor, so that the device has to ask for each
   // access. Unmapping returns when the server has let go.

@@ -16,8 +16,10 @@
 #include "client/dirty_pages.h"
 #include "client/dma_log.h"
 #include "client/dma_mapping.h"
+#include "client/doorbell.h"
 #include "client/interrupt.h"
 #include "client/region.h"
+#include "client/region_access_list.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_feature.h"
@@ -50,6 +52,38 @@ class LibraryClient : public ClientUnderTest {
     VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
     return region.Write<uint32_t>(offset, value);
   }
+
+  absl::StatusOr<uint32_t> ReadMappable(uint64_t offset) override {
+    if (!bar2_) {
+      VFIO_USER_ASSIGN_OR_RETURN(bar2_, client_.OpenRegion(RegionIndex::kBar2));
+    }
+    return bar2_->Read<uint32_t>(offset);
+  }
+
+  absl::Status PostRegister(uint64_t offset, uint32_t value) override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    return region.Post<uint32_t>(offset, value);
+  }
+  absl::Status Fence() override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    return region.Fence();
+  }
+
+  absl::Status WriteRegisters(std::span<const uint32_t> values) override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    std::vector<RegionWrite> writes;
+    for (size_t i = 0; i < values.size(); ++i) {
+      writes.push_back({.offset = 4 * i, .from = std::as_bytes(values.subspan(i, 1))});
+    }
+    return region.WriteMany(writes);
+  }
+
+  absl::StatusOr<size_t> OpenDoorbells() override {
+    VFIO_USER_ASSIGN_OR_RETURN(const Region region, Bar0());
+    VFIO_USER_ASSIGN_OR_RETURN(doorbells_, region.OpenDoorbells());
+    return doorbells_.size();
+  }
+  absl::Status RingDoorbell(size_t number) override { return doorbells_.at(number).Ring(); }
 
   absl::Status Map(const LentMemory& memory, Iova iova) override {
     const MapOptions options = {.path = DmaPath::kMessage, .iova = iova};
@@ -114,6 +148,8 @@ class LibraryClient : public ClientUnderTest {
   std::map<Iova, DmaMapping> mappings_;
   std::optional<Interrupt> interrupt_;
   std::optional<DmaLog> log_;
+  std::optional<Region> bar2_;
+  std::vector<Doorbell> doorbells_;
   Mutex mu_;
   std::optional<Region> bar0_ ABSL_GUARDED_BY(mu_);
 };

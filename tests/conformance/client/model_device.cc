@@ -25,6 +25,7 @@ constexpr RegionFlags kReadWrite = RegionFlags(RegionFlag::kRead) | RegionFlag::
 
 uint64_t RegionBytes(RegionIndex index) {
   if (index == RegionIndex::kBar0) return ModelDevice::kBar0Bytes;
+  if (index == RegionIndex::kBar2) return ModelDevice::kBar2Bytes;
   return index == RegionIndex::kConfig ? ModelDevice::kConfigBytes : 0;
 }
 
@@ -128,7 +129,8 @@ absl::StatusOr<ModelDevice::Response> ModelDevice::ReadRegion(
   VFIO_USER_RETURN_IF_ERROR(CheckInside(access));
   Response response = {.body = request.body};
   if (access.region != RegionIndex::kBar0) {
-    response.body.resize(response.body.size() + access.count);
+    const uint8_t filler = access.region == RegionIndex::kBar2 ? kBar2Byte : 0;
+    response.body.resize(response.body.size() + access.count, filler);
     return response;
   }
   const std::span<const uint8_t> data = std::span(bar0_).subspan(access.offset, access.count);

@@ -16,12 +16,15 @@
 
 namespace vfio_user {
 
-// A PCI device of nine regions, of which BAR 0 has 4 KiB that can be read and written and the
-// configuration space 256 bytes, and of five interrupt types, of which MSI-X has four vectors.
-// Knows the protocol up to DEVICE_RESET. Thread-compatible.
+// A PCI device of nine regions, of which BAR 0 has 4 KiB that can be read and written, BAR 2 16 KiB
+// of the same byte, and the configuration space 256 bytes, and of five interrupt types, of which
+// MSI-X has four vectors. Knows the protocol up to DEVICE_RESET. Thread-compatible.
 class ModelDevice {
  public:
   static constexpr uint32_t kBar0Bytes = 4096;
+  static constexpr uint32_t kBar2Bytes = 0x4000;
+  // What BAR 2 has everywhere, as messages have it.
+  static constexpr uint8_t kBar2Byte = 0x4d;
   static constexpr uint32_t kConfigBytes = 256;
   static constexpr uint32_t kMsixVectors = 4;
   // What BAR 0 has at offset 0 until it is written.

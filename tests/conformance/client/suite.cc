@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "tests/conformance/client/device_memory_checks.h"
 #include "tests/conformance/client/dma_checks.h"
 #include "tests/conformance/client/feature_checks.h"
 #include "tests/conformance/client/info_checks.h"
@@ -14,10 +15,11 @@ namespace vfio_user {
 std::vector<ClientCheck> AllClientChecks() {
   std::vector<ClientCheck> all;
   for (auto* const family :
-       {VersionChecks, CapabilityChecks, InfoChecks, RegionCapabilityChecks, EchoChecks, DmaChecks,
-        DmaFramingChecks, BrokenReplyChecks, OddReplyChecks, LateReplyChecks, LostServerChecks,
-        ParallelChecks, LifetimeChecks, ConnectionChecks, InterruptChecks, FeatureChecks,
-        DirtyLogChecks}) {
+       {VersionChecks,  CapabilityChecks,   InfoChecks,       RegionCapabilityChecks,
+        EchoChecks,     DmaChecks,          DmaFramingChecks, BrokenReplyChecks,
+        OddReplyChecks, LateReplyChecks,    LostServerChecks, ParallelChecks,
+        LifetimeChecks, ConnectionChecks,   InterruptChecks,  FeatureChecks,
+        DirtyLogChecks, MappedRegionChecks, DoorbellChecks,   ManyWritesChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

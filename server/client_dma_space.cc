@@ -142,6 +142,9 @@ absl::Status ClientDmaSpace::Transfer(std::span<const typename DmaTransfer<Byte>
                                       DmaAccessPath path) {
   const DmaCancellation::Token token = cancellation_.Begin();
   if (token.cancelled()) return absl::CancelledError("DMA is cancelled");
+  if (bus_mastering_.load(std::memory_order_relaxed) == BusMastering::kOff) {
+    return ErrnoStatus(EPERM, "DMA: bus mastering is off, which the driver has to switch on");
+  }
   // Destroyed last, and never with the lock: the memory it lets go of may be the last share.
   DmaTransfer<Byte> transfer;
   std::shared_ptr<DmaMessenger> messenger;

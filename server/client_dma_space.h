@@ -2,6 +2,7 @@
 #ifndef SERVER_CLIENT_DMA_SPACE_H_
 #define SERVER_CLIENT_DMA_SPACE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -26,6 +27,8 @@
 #include "server/file_pool.h"
 
 namespace vfio_user {
+
+enum class BusMastering { kOff, kOn };
 
 // Thread-safe, but for Connect and Disconnect, which take turns. Only transfers and Disconnect
 // block, and no lock is held while they do.
@@ -73,6 +76,10 @@ class ClientDmaSpace final : public DmaSpace {
   // calling thread.
   void Disconnect();
 
+  // Whether the device may transfer at all: it may from the start. Where it may not, new transfers
+  // are PermissionDenied (EPERM); those that have begun go on.
+  void SwitchBusMastering(BusMastering state) { bus_mastering_ = state; }
+
   size_t mapping_count() const;
 
   // Where writes are logged, on whichever path, while a client has that on. Off after Disconnect.
@@ -91,6 +98,7 @@ class ClientDmaSpace final : public DmaSpace {
   const Options options_;
   DmaWriteLog write_log_;
   DmaCancellation cancellation_;
+  std::atomic<BusMastering> bus_mastering_ = BusMastering::kOn;
 
   // Held while a descriptor is looked at and mapped. Before mu_, never after.
   Mutex open_mu_;

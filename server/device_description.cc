@@ -40,9 +40,6 @@ SizeLimits BarSizeLimits(const BarDescription& bar) {
   return {};
 }
 
-// One pending bit for each vector, in words of 64.
-uint64_t PbaBytes(uint32_t vectors) { return (uint64_t{vectors} + 63) / 64 * 8; }
-
 absl::Status CheckBarSize(const BarDescription& bar) {
   const SizeLimits limits = BarSizeLimits(bar);
   if (std::has_single_bit(bar.size) && bar.size >= limits.least && bar.size <= limits.most) {
@@ -141,7 +138,7 @@ absl::Status CheckMsix(const DeviceDescription& description) {
   VFIO_USER_ASSIGN_OR_RETURN(const BarDescription bar, MsixBar(description));
   const SparseArea table = {description.msix->table_offset,
                             uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE};
-  const SparseArea pending = {description.msix->pba_offset, PbaBytes(vectors)};
+  const SparseArea pending = {description.msix->pba_offset, MsixPendingBytes(vectors)};
   VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("table", table, bar));
   VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("pending bits", pending, bar));
   if (table.offset < pending.offset + pending.size && pending.offset < table.offset + table.size) {

@@ -25,8 +25,10 @@ DeviceSlot::DeviceSlot(std::unique_ptr<Device> device, const Options& options)
     : regions_(RegionsOf(device->description())),
       poller_(*options.poller),
       dma_(options.dma),
-      interrupts_(device->description().irqs),
-      config_(device->description()),
+      interrupts_(device->description().irqs,
+                  [this] { work_.Post([this] { interrupts_.SignalDue(); }); }),
+      pci_(*device, interrupts_, dma_),
+      mask_events_(interrupts_, poller_),
       device_(std::move(device)),
       migration_(*device_, *this, work_) {}
 
@@ -40,14 +42,14 @@ const RegionInfo* DeviceSlot::region(RegionIndex index) const {
   return i < regions_.size() ? &regions_[i] : nullptr;
 }
 
-void DeviceSlot::ReadConfig(size_t offset, std::span<std::byte> into) {
-  MutexLock lock(config_mu_);
-  config_.Read(offset, into);
-}
-
-void DeviceSlot::WriteConfig(size_t offset, std::span<const std::byte> from) {
-  MutexLock lock(config_mu_);
-  config_.Write(offset, from);
+absl::Status DeviceSlot::SetIrqs(const SetIrqsRequest& request, std::vector<UniqueFd> fds) {
+  if (request.data == IrqData::kEventfd && request.action != IrqAction::kTrigger) {
+    return mask_events_.Apply(request, std::move(fds));
+  }
+  VFIO_USER_RETURN_IF_ERROR(interrupts_.Apply(request, std::move(fds)));
+  // The whole type is disabled.
+  if (request.count == 0) mask_events_.Drop(request.index);
+  return absl::OkStatus();
 }
 
 void DeviceSlot::Reset(std::function<void()> done) {
@@ -59,10 +61,7 @@ void DeviceSlot::Reset(std::function<void()> done) {
   migration_.ResetBegins();
   work_.Post([this, done = std::move(done)] {
     device_->Reset();
-    {
-      MutexLock lock(config_mu_);
-      config_.Reset();
-    }
+    pci_.Reset();
     {
       MutexLock lock(reset_mu_);
       if (--resets_ == 0) dma_.ResumeTransfers();
@@ -79,7 +78,9 @@ void DeviceSlot::ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_
 void DeviceSlot::ClientGone() {
   dma_.Disconnect();
   // Before the worker is waited for: it may be in a signal that the client made to block.
+  mask_events_.DropAll();
   interrupts_.DropAll();
+  pci_.ClientGone();
   doorbells_->Drain();
   work_.WaitUntilIdle();
   migration_.ClientGone();
@@ -87,13 +88,12 @@ void DeviceSlot::ClientGone() {
 }
 
 void DeviceSlot::SaveInto(SavedState& state) {
-  MutexLock lock(config_mu_);
-  state.config = config_.Save();
+  state.config = pci_.SaveConfig();
+  state.interrupts = pci_.SaveInterrupts();
 }
 
 absl::Status DeviceSlot::RestoreFrom(const SavedState& state) {
-  MutexLock lock(config_mu_);
-  return config_.Restore(state.config);
+  return pci_.Restore(state.config, state.interrupts);
 }
 
 }  // namespace vfio_user

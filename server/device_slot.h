@@ -8,21 +8,25 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/region_info.h"
 #include "server/client_dma_space.h"
 #include "server/device.h"
 #include "server/doorbells.h"
 #include "server/event_poller.h"
 #include "server/interrupt_table.h"
+#include "server/mask_events.h"
 #include "server/migration.h"
-#include "server/pci_config_space.h"
+#include "server/pci_endpoint.h"
 #include "server/saved_state.h"
 #include "server/thread.h"
 #include "server/work_queue.h"
@@ -51,14 +55,15 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
     interrupts_.Trigger(index, vector);
   }
   void SetIntx(bool asserted) override {
-    if (asserted) interrupts_.Trigger(IrqIndex::kIntx, 0);
+    interrupts_.SetLine(asserted ? IntxLine::kUp : IntxLine::kDown);
   }
-  IrqIndex enabled_interrupts() override { return interrupts_.enabled(); }
+  IrqIndex enabled_interrupts() override { return pci_.enabled_interrupts(); }
 
   // The parts, for the handlers of commands.
   Device& device() { return *device_; }
   ClientDmaSpace& client_memory() { return dma_; }
   InterruptTable& interrupts() { return interrupts_; }
+  PciEndpoint& pci() { return pci_; }
   WorkQueue& work() { return work_; }
   Migration& migration() { return migration_; }
   EventPoller& poller() { return poller_; }
@@ -67,9 +72,9 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   // nullptr for an index that is no PCI device's.
   const RegionInfo* region(RegionIndex index) const;
 
-  // Of the configuration space; the range must be within it.
-  void ReadConfig(size_t offset, std::span<std::byte> into);
-  void WriteConfig(size_t offset, std::span<const std::byte> from);
+  // Does what SET_IRQS asks; the protocol thread's. What that makes due is signalled by the worker.
+  // Errors are those of InterruptTable::Apply and MaskEvents::Apply.
+  absl::Status SetIrqs(const SetIrqsRequest& request, std::vector<UniqueFd> fds);
 
   // Resets device and configuration space on the worker, once what it does now was cancelled, and
   // then calls `done` there. What the client mapped and bound stays, and so does its log of writes;
@@ -95,8 +100,8 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   InterruptTable interrupts_;
   WorkQueue work_;
 
-  Mutex config_mu_;
-  PciConfigSpace config_ ABSL_GUARDED_BY(config_mu_);
+  PciEndpoint pci_;
+  MaskEvents mask_events_;
 
   // Resets that were asked for and are not done. While there are any, transfers are cancelled.
   Mutex reset_mu_;

@@ -32,7 +32,8 @@ struct DmaWritePiece {
 // An error leaves an unknown part of them moved. An empty piece is nothing to do, wherever it is.
 //
 // Errors: OutOfRange (EFAULT) where nothing is mapped, PermissionDenied (EACCES) against the
-// mapping's direction, Unavailable when the client or the memory's owner is gone, Cancelled by a
+// mapping's direction and (EPERM) while bus mastering is off, as it is after power-on and reset,
+// Unavailable when the client or the memory's owner is gone, Cancelled by a
 // reset or the end of the connection, Aborted (EIO) when the memory itself refused (it was freed,
 // or its file truncated), and what a client answered to a message: DeadlineExceeded for nothing,
 // DataLoss for something else than was asked.

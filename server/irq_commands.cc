@@ -1,8 +1,6 @@
 #include "server/irq_commands.h"
 
-#include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/irq.h"
@@ -19,20 +17,18 @@ absl::Status HandleDeviceGetIrqInfo(ClientContext& client, IncomingCommand& comm
 
 absl::Status HandleDeviceSetIrqs(ClientContext& client, IncomingCommand& command) {
   VFIO_USER_ASSIGN_OR_RETURN(const SetIrqsRequest request, SetIrqsRequest::Parse(command.body));
-  InterruptTable& interrupts = client.slot.interrupts();
-  VFIO_USER_ASSIGN_OR_RETURN(std::vector<uint32_t> vectors,
-                             interrupts.Apply(request, std::move(command.fds)));
-  if (vectors.empty()) {
+  VFIO_USER_RETURN_IF_ERROR(client.slot.SetIrqs(request, std::move(command.fds)));
+  const bool triggers = request.action == IrqAction::kTrigger &&
+                        request.data != IrqData::kEventfd && request.count > 0;
+  if (!triggers) {
+    // Not after what unmasking makes due: the worker may be waiting for memory of the client's,
+    // which QEMU does not serve before it has this answer.
     Answer(*client.channel, command.header);
     return absl::OkStatus();
   }
-  // A signal may block where the client wants it to (see EventFd), and this thread must not: it is
-  // the one that sees the client leave.
-  client.slot.work().Post([&interrupts, index = request.index, vectors = std::move(vectors),
-                           channel = client.channel, header = command.header] {
-    for (const uint32_t vector : vectors) interrupts.Trigger(index, vector);
-    Answer(*channel, header);
-  });
+  // Behind the signals, so that a client that asked for them finds them when it has the answer.
+  client.slot.work().Post(
+      [channel = client.channel, header = command.header] { Answer(*channel, header); });
   return absl::OkStatus();
 }
 

@@ -10,7 +10,8 @@ namespace vfio_user {
 
 absl::Status HandleDeviceGetIrqInfo(ClientContext& client, IncomingCommand& command);
 
-// Interrupts that it sets off are signalled, and it is answered after that, by the worker.
+// Interrupts are signalled by the worker, because a signal may block where the client wants it to
+// (see EventFd), and the protocol thread is the one that sees the client leave.
 absl::Status HandleDeviceSetIrqs(ClientContext& client, IncomingCommand& command);
 
 }  // namespace vfio_user

@@ -12,6 +12,11 @@ constexpr size_t kExpressBytes = 60;
 // The id, the next one, and the length.
 constexpr size_t kVendorHeaderBytes = 3;
 
+size_t MsiBytes(const MsiDescription& msi) {
+  return msi.per_vector_mask ? PCI_MSI_PENDING_64 + sizeof(uint32_t)
+                             : PCI_MSI_DATA_64 + sizeof(uint16_t);
+}
+
 // Takes `bytes` at `end`, which moves on to where the next capability may begin.
 size_t Take(size_t& end, size_t bytes) {
   const size_t at = end;
@@ -37,11 +42,6 @@ PciLayout::PciLayout(const DeviceDescription& description)
 
 size_t ConfigSpaceBytes(const DeviceDescription& description) {
   return description.express.has_value() ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE;
-}
-
-size_t MsiBytes(const MsiDescription& msi) {
-  return msi.per_vector_mask ? PCI_MSI_PENDING_64 + sizeof(uint32_t)
-                             : PCI_MSI_DATA_64 + sizeof(uint16_t);
 }
 
 }  // namespace vfio_user

@@ -3,6 +3,7 @@
 #define SERVER_PCI_LAYOUT_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "server/device.h"
@@ -28,8 +29,8 @@ struct PciLayout {
 // 4,096 with PCI Express, else 256.
 size_t ConfigSpaceBytes(const DeviceDescription& description);
 
-// Bytes of the MSI capability.
-size_t MsiBytes(const MsiDescription& msi);
+// Bytes of the pending bits of MSI-X, one for each vector, in words of 64.
+constexpr uint64_t MsixPendingBytes(uint32_t vectors) { return (uint64_t{vectors} + 63) / 64 * 8; }
 
 }  // namespace vfio_user
 

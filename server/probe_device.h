@@ -18,8 +18,14 @@
 
 namespace vfio_user {
 
-// BAR0 is 4 KiB of memory, BAR2 can only be read, BAR3 only be written. INTx, four MSI-X
-// vectors, with their table in BAR1, and ERR.
+// Where the capabilities of ProbeDevice are in its config space.
+inline constexpr uint64_t kProbePowerManagement = 0x40;
+inline constexpr uint64_t kProbeMsi = 0x48;
+inline constexpr uint64_t kProbeMsix = 0x60;
+inline constexpr uint64_t kProbeExpress = 0x6c;
+
+// BAR0 is 4 KiB of memory, BAR2 can only be read, BAR3 only be written. INTx, four vectors of MSI
+// and of MSI-X, with the table of these in BAR1, and ERR.
 class ProbeDevice : public Device {
  public:
   // Called with what is written to BAR0, as a number, after it was written.
@@ -35,9 +41,13 @@ class ProbeDevice : public Device {
         {.index = RegionIndex::kBar3, .size = 16, .flags = RegionFlag::kWrite},
     };
     description_.irqs = {{.index = IrqIndex::kIntx, .count = 1},
+                         {.index = IrqIndex::kMsi, .count = 4},
                          {.index = IrqIndex::kMsix, .count = 4},
                          {.index = IrqIndex::kErr, .count = 1}};
+    description_.power_management = true;
+    description_.msi.per_vector_mask = true;
     description_.msix = {.bar = RegionIndex::kBar1, .table_offset = 0, .pba_offset = 0x800};
+    description_.express = PciExpressDescription();
   }
   ~ProbeDevice() override {
     if (on_destroyed_) on_destroyed_();

@@ -2,6 +2,8 @@
 #ifndef SERVER_RAW_CLIENT_H_
 #define SERVER_RAW_CLIENT_H_
 
+#include <linux/pci_regs.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -67,6 +69,16 @@ class RawClient {
                                    std::span<const FdView> fds = {}) {
     VFIO_USER_ASSIGN_OR_RETURN(const Message reply, Call(command, body, fds));
     return reply.header.error;
+  }
+
+  // The server's device transfers nothing without.
+  absl::Status EnableBusMaster() {
+    VFIO_USER_ASSIGN_OR_RETURN(
+        const Message reply,
+        Call(Command::kRegionWrite, WriteBody(RegionIndex::kConfig, PCI_COMMAND,
+                                              {{PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0}})));
+    return reply.header.error_flag ? PeerError(Command::kRegionWrite, reply.header.error)
+                                   : absl::OkStatus();
   }
 
   static std::vector<uint8_t> AccessBody(RegionIndex region, uint64_t offset, uint32_t count) {

@@ -4,7 +4,10 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
@@ -12,6 +15,7 @@
 #include "proto_defs/wire/region_access.h"
 #include "proto_defs/wire/region_info.h"
 #include "proto_defs/wire/wire_writer.h"
+#include "server/pci_config_space.h"
 
 namespace vfio_user {
 namespace {
@@ -38,15 +42,23 @@ absl::Status CheckAccess(const ClientContext& client, const RegionAccess& access
   return absl::OkStatus();
 }
 
-absl::Status WriteRegion(ClientContext& client, const RegionAccess& access,
-                         std::span<const uint8_t> data) {
+absl::StatusOr<PciWriteEffect> WriteRegion(ClientContext& client, const RegionAccess& access,
+                                           std::span<const uint8_t> data) {
   VFIO_USER_RETURN_IF_ERROR(CheckAccess(client, access, RegionFlag::kWrite));
-  if (access.region == RegionIndex::kConfig) {
-    client.slot.WriteConfig(access.offset, std::as_bytes(data));
-    return absl::OkStatus();
+  return client.slot.pci().Write(access.region, access.offset, std::as_bytes(data));
+}
+
+// Resets the device because a write to config space asked for it, and answers that with `body`.
+absl::Status ResetThenAnswer(ClientContext& client, const MessageHeader& header,
+                             std::vector<uint8_t> body) {
+  if (client.slot.work().full()) {
+    return ErrnoStatus(
+        EBUSY, fmt::format("{}: too many resets wait for the device already", header.command));
   }
-  if (data.empty()) return absl::OkStatus();
-  return client.slot.device().WriteRegion(access.region, access.offset, std::as_bytes(data));
+  client.slot.Reset([channel = client.channel, header, body = std::move(body)] {
+    Answer(*channel, header, {.body = body, .payload = {}, .fds = {}});
+  });
+  return absl::OkStatus();
 }
 
 // `access` is what the reply to either begins with.
@@ -67,12 +79,8 @@ absl::Status HandleRegionRead(ClientContext& client, IncomingCommand& command) {
       Annotate(CheckAccess(client, access, RegionFlag::kRead), "REGION_READ"));
   if (client.data.size() < access.count) client.data.resize(access.count);
   const std::span<std::byte> data = std::span(client.data).first(access.count);
-  if (access.region == RegionIndex::kConfig) {
-    client.slot.ReadConfig(access.offset, data);
-  } else if (!data.empty()) {
-    VFIO_USER_RETURN_IF_ERROR(Annotate(
-        client.slot.device().ReadRegion(access.region, access.offset, data), "REGION_READ"));
-  }
+  VFIO_USER_RETURN_IF_ERROR(
+      Annotate(client.slot.pci().Read(access.region, access.offset, data), "REGION_READ"));
   AnswerAccess(client, command.header, access, data);
   return absl::OkStatus();
 }
@@ -80,8 +88,11 @@ absl::Status HandleRegionRead(ClientContext& client, IncomingCommand& command) {
 absl::Status HandleRegionWrite(ClientContext& client, IncomingCommand& command) {
   VFIO_USER_ASSIGN_OR_RETURN(const RegionAccessWithData request,
                              RegionAccessWithData::Parse(command.body, "REGION_WRITE"));
-  VFIO_USER_RETURN_IF_ERROR(
-      Annotate(WriteRegion(client, request.access, request.data), "REGION_WRITE"));
+  const absl::StatusOr<PciWriteEffect> effect = WriteRegion(client, request.access, request.data);
+  VFIO_USER_RETURN_IF_ERROR(Annotate(effect.status(), "REGION_WRITE"));
+  if (*effect == PciWriteEffect::kFunctionReset) {
+    return ResetThenAnswer(client, command.header, Serialize(request.access));
+  }
   AnswerAccess(client, command.header, request.access, {});
   return absl::OkStatus();
 }
@@ -93,16 +104,19 @@ absl::Status HandleRegionWriteMulti(ClientContext& client, IncomingCommand& comm
   VFIO_USER_ASSIGN_OR_RETURN(const WriteMultiRequest request,
                              WriteMultiRequest::Parse(command.body));
   WriteMultiReply reply;
+  bool reset = false;
   for (const WriteMultiEntry& entry : request.entries) {
-    const absl::Status written =
+    const absl::StatusOr<PciWriteEffect> effect =
         WriteRegion(client, entry.access, std::span(entry.data).first(entry.access.count));
-    if (!written.ok()) {
+    if (!effect.ok()) {
       client.log.Write(fmt::format("refused REGION_WRITE_MULTI: write {} of {}: {}", reply.done,
-                                   request.entries.size(), std::string(written.message())));
+                                   request.entries.size(), std::string(effect.status().message())));
       break;
     }
+    reset = reset || *effect == PciWriteEffect::kFunctionReset;
     ++reply.done;
   }
+  if (reset) return ResetThenAnswer(client, command.header, Serialize(reply));
   Answer(*client.channel, command.header, {.body = Serialize(reply), .payload = {}, .fds = {}});
   return absl::OkStatus();
 }

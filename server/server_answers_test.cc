@@ -80,7 +80,7 @@ TEST_F(ServerAnswersTest, RegionInfoTakesTheLongRequestOfSpdk) {
 
   ASSERT_THAT(info, SizeIs(32));
   EXPECT_EQ(info[4], 3);
-  EXPECT_EQ(info[17], 1);  // 256 bytes.
+  EXPECT_EQ(info[17], 16);  // 4,096 bytes.
 }
 
 TEST_F(ServerAnswersTest, IrqInfoHasTheVectors) {

@@ -45,6 +45,7 @@ class ServerDmaPiecesTest : public ServerFixture {
   RawClient Start(std::string_view json) {
     auto client = RawClient::Connect(path(), json);
     EXPECT_THAT(client, IsOk());
+    EXPECT_THAT(client->EnableBusMaster(), IsOk());
     DmaMapRequest map;
     map.flags = DmaMapFlags(DmaMapFlag::kRead) | DmaMapFlag::kWrite;
     map.address = kMapped;

@@ -80,6 +80,7 @@ class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<s
     auto client = RawClient::Connect(path(), json);
     ASSERT_THAT(client, IsOk());
     client_ = std::make_unique<RawClient>(*std::move(client));
+    ASSERT_THAT(client_->EnableBusMaster(), IsOk());
     if (!client_->version_fds().empty()) {
       twin_ = std::make_unique<ScriptedPeer>(std::move(client_->version_fds()[0]));
     }
@@ -200,6 +201,7 @@ TEST_P(ServerDmaTest, KeepsMappingsAcrossAResetAndDropsTheLateAnswer) {
   ASSERT_THAT(client_->ErrorOf(Command::kDeviceReset), IsOkAndHolds(0u));
   EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
   ASSERT_THAT(AnswerRead(late->header), IsOk());
+  ASSERT_THAT(client_->EnableBusMaster(), IsOk());
 
   const auto read = StartTransfer();
 
@@ -221,6 +223,7 @@ TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
   EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kCancelled);
 
   // The last one has let transfers go on.
+  ASSERT_THAT(client_->EnableBusMaster(), IsOk());
   const auto read = StartTransfer();
 
   ASSERT_THAT(read, IsOk());

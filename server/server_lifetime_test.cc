@@ -137,6 +137,7 @@ TEST_F(ServerLifetimeTest, StopsWhileADeviceWaitsForDma) {
   Serve(std::move(device));
   auto client = RawClient::Connect(path());
   ASSERT_THAT(client, IsOk());
+  ASSERT_THAT(client->EnableBusMaster(), IsOk());
   ASSERT_THAT(
       client->ErrorOf(Command::kDmaMap,
                       std::vector<uint8_t>{32, 0, 0, 0, 3, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0,

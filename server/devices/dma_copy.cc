@@ -40,7 +40,9 @@ DmaCopyDevice::DmaCopyDevice() {
                         .doorbells = {{.offset = DmaCopyRegisters::kKickOffset, .size = 4}}},
                        {.index = RegionIndex::kBar1, .size = kBarBytes}};
   description_.irqs = {{.index = IrqIndex::kMsix, .count = 1}};
+  description_.power_management = true;
   description_.msix = {.bar = RegionIndex::kBar1, .table_offset = 0, .pba_offset = 0x800};
+  description_.express = PciExpressDescription();
 }
 
 absl::Status DmaCopyDevice::ReadRegion(RegionIndex index, uint64_t offset,

@@ -30,6 +30,8 @@ NullDevice::NullDevice(MappableBar memory) : memory_(std::move(memory)) {
                       .revision = 1};
   description_.bars = {
       {.index = RegionIndex::kBar0, .size = kBarBytes, .memory = memory_.Describe()}};
+  description_.power_management = true;
+  description_.express = PciExpressDescription();
 }
 
 absl::Status NullDevice::ReadRegion(RegionIndex, uint64_t offset, std::span<std::byte> data) {

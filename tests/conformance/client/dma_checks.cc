@@ -28,6 +28,8 @@ namespace {
 using Lent = Stage::Lent;
 
 constexpr uint64_t kBytes = LentMemory::kBytes;
+// Added to the address of the first byte, the one of the byte before it.
+constexpr uint64_t kOneBefore = UINT64_MAX;
 
 Iova At(const Lent& lent, uint64_t offset) { return Iova{ToU64(lent.iova) + offset}; }
 
@@ -104,9 +106,9 @@ std::vector<DmaCase> Outside() {
   const std::vector<int> wrong_way = {EACCES, EPERM};
   constexpr std::string_view kOutside = "No byte outside of what is lent is read or written.";
   return {
-      {"read-before", kOutside, RefusesRead(outside, -1, 1)},
+      {"read-before", kOutside, RefusesRead(outside, kOneBefore, 1)},
       {"read-after", kOutside, RefusesRead(outside, kBytes, 1)},
-      {"read-across-the-start", kOutside, RefusesRead(outside, -1, 2)},
+      {"read-across-the-start", kOutside, RefusesRead(outside, kOneBefore, 2)},
       {"read-across-the-end", kOutside, RefusesRead(outside, kBytes - 1, 2)},
       {"read-more-than-all", kOutside, RefusesRead(outside, 0, kBytes + 1)},
       {"read-far-away", kOutside, RefusesRead(outside, 1ULL << 40, 16)},
@@ -116,9 +118,9 @@ std::vector<DmaCase> Outside() {
       {"read-that-wraps", kOutside,
        Refuses(Command::kDmaRead, outside,
                [](Iova first) { return DmaBody(first, UINT64_MAX - ToU64(first) + 2); })},
-      {"write-before", kOutside, RefusesWrite(outside, -1, 1)},
+      {"write-before", kOutside, RefusesWrite(outside, kOneBefore, 1)},
       {"write-after", kOutside, RefusesWrite(outside, kBytes, 1)},
-      {"write-across-the-start", kOutside, RefusesWrite(outside, -1, 2)},
+      {"write-across-the-start", kOutside, RefusesWrite(outside, kOneBefore, 2)},
       {"write-across-the-end", kOutside, RefusesWrite(outside, kBytes - 1, 2)},
       {"write-more-than-all", kOutside, RefusesWrite(outside, 0, kBytes + 1)},
       {"write-to-memory-that-may-only-be-read", "The direction of a mapping holds.",

@@ -1,8 +1,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -127,7 +129,8 @@ AnswerScript Offer(const std::vector<uint8_t>& body, const std::vector<FdView>& 
   return [body, fds](Exchange& exchange) -> absl::Status {
     const std::vector<uint8_t>& asked = exchange.request().body;
     if (asked.size() < 16) return Wrong("a request for doorbells is 16 bytes");
-    const size_t argsz = asked[0] | asked[1] << 8 | asked[2] << 16;
+    uint32_t argsz = 0;
+    std::memcpy(&argsz, asked.data(), sizeof(argsz));
     if (body.size() <= std::max<size_t>(argsz, 16)) {
       return exchange.main().Reply(exchange.header(), body, fds);
     }

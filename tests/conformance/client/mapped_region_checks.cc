@@ -155,7 +155,7 @@ absl::Status Run(Stage& stage, const Offer& offer) {
   const UniqueFd file = offer.file();
   const int before = stage.adapter().OpenDescriptors();
   OfferTwice(stage, offer.body, std::vector<FdView>(offer.fds, file));
-  for (const uint64_t offset : {0x1100, 0x1ffe, 0x3ffc}) {
+  for (const uint64_t offset : {0x1100U, 0x1ffeU, 0x3ffcU}) {
     const absl::StatusOr<uint32_t> value = stage.client().ReadMappable(offset);
     VFIO_USER_RETURN_IF_ERROR(
         Want(fmt::format("a read at {:#x}", offset), value.status(), {absl::StatusCode::kOk}));

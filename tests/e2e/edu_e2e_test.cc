@@ -161,6 +161,22 @@ TEST_F(EduTest, ComputesAFactorialForADriverThatWaitsForIntx) {
   }
 }
 
+TEST_F(EduTest, SignalsIntxAgainUntilAllIsAcknowledged) {
+  absl::StatusOr<Interrupt> intx = client_->BindInterrupt(IrqIndex::kIntx, 0);
+  ASSERT_THAT(intx, IsOk());
+  Write(kInterruptRaise, 0x6);
+  ASSERT_THAT(intx->Wait(kLong), IsOk());
+
+  Write(kInterruptAcknowledge, 0x2);
+  EXPECT_EQ(Read(kInterruptStatus), 0x4u);
+  ASSERT_THAT(intx->Unmask(), IsOk());
+  ASSERT_THAT(intx->Wait(kLong), IsOk());
+
+  Write(kInterruptAcknowledge, 0x4);
+  ASSERT_THAT(intx->Unmask(), IsOk());
+  EXPECT_THAT(intx->Wait(absl::ZeroDuration()), StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
 class EduDmaTest : public EduTest {
  protected:
   void SetUp() override {
@@ -258,6 +274,16 @@ TEST_F(EduDmaTest, ForgetsItsBufferInAReset) {
 
   EXPECT_THAT(memory(0, 4096), Each(std::byte{0}));
   EXPECT_EQ(Read(kLiveness), 0u);
+}
+
+TEST_F(EduDmaTest, MovesNothingWithoutBusMastering) {
+  ASSERT_THAT(client_->OpenPci()->DisableBusMaster(), IsOk());
+  std::ranges::fill(memory_, std::byte{7});
+
+  StartTransfer(kBuffer, At(0), 8, kFromDevice);
+  ASSERT_TRUE(WaitUntilIdle(kDmaCommand));
+
+  EXPECT_THAT(memory_, Each(std::byte{7}));
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ std::string ReportText(const DeviceReport& report) {
   std::string out = report.pci ? IdentityText(*report.pci) : "Device (not PCI)\n";
   for (const ReportedRegion& region : report.regions) out += RegionText(report, region);
   if (report.pci) out += CapabilitiesText(*report.pci);
-  out += "Interrupts\n";
+  out += report.irqs.empty() ? "Interrupts: none\n" : "Interrupts\n";
   for (const IrqInfo& irq : report.irqs) out += IrqText(irq);
   out += ConnectionText(report);
   if (!report.problems.empty()) out += "Problems\n";

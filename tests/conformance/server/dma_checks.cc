@@ -286,6 +286,18 @@ absl::Status UnmapWaits(ServerUnderTest& server) {
   }
 }
 
+absl::Status NoneWithoutBusMastering(ServerUnderTest& server) {
+  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
+  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
+                             DmaEngine::Start(server, bench.client, bench.memory));
+  VFIO_USER_RETURN_IF_ERROR(bench.Lend(kDmaReadWrite, kDmaReadWrite));
+  const std::vector<uint8_t> off = {kMemoryEnable, 0};
+  VFIO_USER_RETURN_IF_ERROR(WriteConfig(bench.client, kCommandRegister, off));
+  VFIO_USER_RETURN_IF_ERROR(engine.Run(kCopy));
+  if (bench.memory.MessagesAbout(0, UINT64_MAX) == 0) return absl::OkStatus();
+  return Misbehaved("DMA with bus mastering off");
+}
+
 absl::Status TwinCarriesTheMessages(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.ConnectWithoutVersion());
   VFIO_USER_ASSIGN_OR_RETURN(
@@ -331,6 +343,8 @@ constexpr ServerCheck kChecks[] = {
      TwinCarriesTheMessages},
     {"dma/unmap-waits-for-what-is-under-way", "VFIO_USER_DMA_UNMAP", Requirement::kRecommended,
      UnmapWaits},
+    {"dma/none-while-bus-mastering-is-off", "PCI", Requirement::kRecommended,
+     NoneWithoutBusMastering},
     {"dma/error-reply-is-survived", kMessages, Requirement::kRequired, SurvivesErrorReply},
     {"dma/reply-without-data-is-survived", kMessages, Requirement::kRequired,
      [](ServerUnderTest& server) { return SurvivesAnswer(server, 0, 0); }},

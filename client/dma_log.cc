@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client_options.h"
@@ -79,9 +78,20 @@ absl::StatusOr<DmaLog> DmaLog::Start(std::shared_ptr<DmaMapper> mapper,
   VFIO_USER_RETURN_IF_ERROR(session.status());
   VFIO_USER_ASSIGN_OR_RETURN(const DmaLoggingStart request, StartRequest(options));
   // Before the server's, so that no write is missed by both.
-  VFIO_USER_RETURN_IF_ERROR(session.write_record().Start(options.page_size));
-  absl::Cleanup stop = [&session] { session.write_record().Stop(); };
+  WriteRecord& record = session.write_record();
+  VFIO_USER_RETURN_IF_ERROR(record.Start(options.page_size));
   const DeviceFeatures features(mapper->session());
+  const absl::StatusOr<uint64_t> page_size = StartAtServer(session, features, request);
+  if (!page_size.ok()) {
+    record.Stop();
+    return page_size.status();
+  }
+  record.SetPageSize(*page_size);
+  return DmaLog(std::move(mapper), features, *page_size);
+}
+
+absl::StatusOr<uint64_t> DmaLog::StartAtServer(Session& session, const DeviceFeatures& features,
+                                               const DmaLoggingStart& request) {
   const absl::StatusOr<std::vector<uint8_t>> reply =
       features.Set(Feature::kDmaLoggingStart, Serialize(request));
   if (!reply.ok()) {
@@ -89,11 +99,9 @@ absl::StatusOr<DmaLog> DmaLog::Start(std::shared_ptr<DmaMapper> mapper,
                             {.feature = Feature::kDmaLoggingStart, .ops = FeatureOp::kSet},
                             "the device does not log what it writes");
   }
-  const absl::StatusOr<uint64_t> page_size = ChosenPageSize(*reply, options.page_size);
+  const absl::StatusOr<uint64_t> page_size = ChosenPageSize(*reply, request.page_size);
   if (!page_size.ok()) return session.CloseBroken(page_size.status());
-  session.write_record().SetPageSize(*page_size);
-  std::move(stop).Cancel();
-  return DmaLog(std::move(mapper), features, *page_size);
+  return page_size;
 }
 
 DmaLog& DmaLog::operator=(DmaLog&& other) noexcept {

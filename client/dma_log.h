@@ -16,6 +16,7 @@
 namespace vfio_user {
 
 class DmaMapper;
+class Session;
 
 struct DmaLogOptions {
   // What the device is asked to tell apart, in bytes; a power of two. It may choose otherwise.
@@ -51,6 +52,9 @@ class DmaLog {
 
  private:
   friend class Client;
+  // Returns the page size that the device logs in.
+  static absl::StatusOr<uint64_t> StartAtServer(Session& session, const DeviceFeatures& features,
+                                                const DmaLoggingStart& request);
   DmaLog(std::shared_ptr<DmaMapper> mapper, DeviceFeatures features, uint64_t page_size)
       : mapper_(std::move(mapper)), features_(std::move(features)), page_size_(page_size) {}
 

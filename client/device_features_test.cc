@@ -55,8 +55,8 @@ TEST_F(DeviceFeaturesTest, ProbeAsksForTheOperations) {
 }
 
 TEST_F(DeviceFeaturesTest, ProbeTakesRefusalsForNo) {
-  for (const uint32_t error : {EINVAL, ENOTTY, EOPNOTSUPP, 0}) {
-    ServedRequest served = RefuseNext(*server_, error);
+  for (const int error : {EINVAL, ENOTTY, EOPNOTSUPP, 0}) {
+    ServedRequest served = RefuseNext(*server_, static_cast<uint32_t>(error));
 
     EXPECT_THAT(client_->features().Probe(Feature::kMigration, FeatureOp::kGet),
                 IsOkAndHolds(false));

@@ -67,7 +67,7 @@ TEST_F(WriteRecordTest, KeepsWhatIsOutsideTheRangeThatWasAskedFor) {
 
 TEST_F(WriteRecordTest, JoinsWhatOverlapsAndAdjoinsInAnyOrder) {
   const IovaRange mapping = Range(0, 0x100000);
-  for (const uint64_t page : {5, 1, 3, 9, 4, 2, 3, 0})
+  for (const uint64_t page : {5u, 1u, 3u, 9u, 4u, 2u, 3u, 0u})
     record_.Record(mapping, Range(page << 12, 1));
   record_.Record(mapping, Range(0x8000, 0x4000));
 

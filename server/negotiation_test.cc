@@ -126,7 +126,7 @@ TEST_F(NegotiationTest, LetsNobodyWriteManyAtOnceWhoDidNotAsk) {
 TEST_F(NegotiationTest, LeavesOutWhatWouldMakeItsAnswerLongerThanTheQuestion) {
   // The answer has 112 bytes with write_multiple, and 90 without.
   const std::string json = R"({"capabilities":{"write_multiple":true}})";
-  for (const size_t bytes : {89, 90, 111, 112}) {
+  for (const size_t bytes : {89u, 90u, 111u, 112u}) {
     const std::string padding(bytes - 4 - json.size() - 1, ' ');
     absl::StatusOr<AcceptedClient> negotiated = absl::UnknownError("");
 

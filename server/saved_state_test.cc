@@ -61,7 +61,7 @@ TEST(SavedStateTest, RejectsEveryLengthButItsOwn) {
 }
 
 TEST(SavedStateTest, RejectsLengthsBeyondItsEndAndBeyondAllNumbers) {
-  for (const size_t at : {12, 16, 20, 24, 28}) {
+  for (const size_t at : {12u, 16u, 20u, 24u, 28u}) {
     std::vector<uint8_t> stream = Example().ToStream();
     for (size_t i = 0; i < 4; ++i) stream[at + i] = 0xff;
 

@@ -72,7 +72,7 @@ uint64_t NextCount(ScriptedPeer& peer) {
 TEST_F(ServerDmaPiecesTest, AsksForNoMoreThanASocketQueuesAtOnceWithoutATwin) {
   RawClient client = Start(kPlainJson);
 
-  for (const uint64_t count : {32768, 32768, 32768, 1696}) {
+  for (const uint64_t count : {32768u, 32768u, 32768u, 1696u}) {
     EXPECT_EQ(NextCount(client.peer()), count);
   }
 }

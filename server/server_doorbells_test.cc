@@ -143,7 +143,7 @@ TEST_F(ServerDoorbellsTest, ListsNoneOfARegionWithout) {
 }
 
 TEST_F(ServerDoorbellsTest, OffersNoMoreDescriptorsThanTheClientTakes) {
-  for (const size_t most : {0, 1, 2, 3}) {
+  for (const size_t most : {0u, 1u, 2u, 3u}) {
     auto client = RawClient::Connect(
         path(), R"({"capabilities":{"max_msg_fds":)" + std::to_string(most) + "}}");
     ASSERT_THAT(client, IsOk());

@@ -243,7 +243,7 @@ TEST_F(ServerLoggingTest, RefusesABitmapLongerThanAMessageHoweverLongTheRange) {
 }
 
 TEST_F(ServerLoggingTest, RefusesWhatIsNoPageSizeOrNoRange) {
-  for (const uint64_t page_size : {0, 3}) {
+  for (const uint64_t page_size : {0u, 3u}) {
     EXPECT_EQ(ErrorOf(StartBody({.page_size = page_size})), static_cast<uint32_t>(EINVAL));
   }
   ASSERT_EQ(ErrorOf(StartBody()), 0u);

@@ -54,16 +54,16 @@ TEST_F(EduRegistersTest, InvertsWhatIsWrittenToLiveness) {
 }
 
 TEST_F(EduRegistersTest, ReadsAllOnesWhereThereIsNoRegisterAndInOtherLengths) {
-  for (const uint64_t offset : {0x0c, 0x1c, 0x28, 0x60, 0x64, 0x68, 0x7c, 0x84, 0x9c, 0xa0, 0x40000,
-                                0xffffc, 0x02, 0x22, 0x86}) {
+  for (const uint64_t offset : {0x0cu, 0x1cu, 0x28u, 0x60u, 0x64u, 0x68u, 0x7cu, 0x84u, 0x9cu,
+                                0xa0u, 0x40000u, 0xffffcu, 0x02u, 0x22u, 0x86u}) {
     EXPECT_EQ(Read(offset), 0xffffffffu) << offset;
   }
-  for (const size_t bytes : {1, 2, 3, 5, 8, 16}) {
+  for (const size_t bytes : {1u, 2u, 3u, 5u, 8u, 16u}) {
     std::vector<std::byte> data(bytes);
     registers_.Read(0, data);
     EXPECT_THAT(data, Each(std::byte{0xff})) << bytes;
   }
-  for (const size_t bytes : {1, 2, 3, 5, 16}) {
+  for (const size_t bytes : {1u, 2u, 3u, 5u, 16u}) {
     std::vector<std::byte> data(bytes);
     registers_.Read(kSource, data);
     EXPECT_THAT(data, Each(std::byte{0xff})) << bytes;
@@ -75,11 +75,11 @@ TEST_F(EduRegistersTest, IgnoresWritesOfOtherLengthsAndToWhatIsReadOnly) {
   const EduRegisters::State before = registers_.state();
   for (const uint64_t offset :
        {kLiveness, kFactorial, kStatus, kRaise, kSource, kDestination, kCount, kCommand}) {
-    for (const size_t bytes : {1, 2, 3, 5}) Write(offset, 0xff, bytes);
+    for (const size_t bytes : {1u, 2u, 3u, 5u}) Write(offset, 0xff, bytes);
   }
   for (const uint64_t offset : {kLiveness, kFactorial, kStatus, kRaise}) Write(offset, 0xff, 8);
   registers_.Write(kSource, std::vector<std::byte>(16, std::byte{1}));
-  for (const uint64_t offset : {0x00, 0x24, 0x0c, 0x84, 0x40000}) Write(offset, 0xff);
+  for (const uint64_t offset : {0x00u, 0x24u, 0x0cu, 0x84u, 0x40000u}) Write(offset, 0xff);
 
   EXPECT_EQ(registers_.state(), before);
 }
@@ -209,7 +209,7 @@ TEST_F(EduRegistersTest, MovesNothingThatIsNotWhollyInItsBuffer) {
        {Range{0x3ffff, 1}, Range{0x40001, 4096}, Range{0x41000, 1}, Range{0x41001, 0},
         Range{0x40000, 4097}, Range{0, 4}, Range{0x40000, UINT64_MAX}, Range{UINT64_MAX, 2},
         Range{0x40fff, UINT64_MAX - 0x40ffe}}) {
-    for (const uint64_t command : {1, 3}) {
+    for (const uint64_t command : {1u, 3u}) {
       registers_.Reset();
       StartTransfer(range.address, range.address, range.count, command);
 

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/client.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "proto_defs/base/errno_status.h"
@@ -120,7 +121,17 @@ Json Report(const std::vector<Line>& lines) {
           {"skipped", Count(lines, Kind::kSkipped)}};
 }
 
-absl::Status List(const std::vector<ServerCheck>& checks) {
+absl::Status List(const std::vector<ServerCheck>& checks, const Arguments& arguments) {
+  if (arguments.json) {
+    Json all = Json::array();
+    for (const ServerCheck& check : checks) {
+      all.push_back({{"name", check.name},
+                     {"section", check.section},
+                     {"requirement", RequirementName(check.requirement)}});
+    }
+    fmt::print("{}\n", all.dump(2));
+    return absl::OkStatus();
+  }
   for (const ServerCheck& check : checks) {
     fmt::print("{:<11}  {}  [{}]\n", RequirementName(check.requirement), check.name, check.section);
   }
@@ -163,14 +174,19 @@ absl::Status Conformance(const Arguments& arguments) {
     return UsageError(
         fmt::format("no check's name starts with \"{}\"; see --list", arguments.only));
   }
-  if (arguments.list) return List(checks);
-  if (arguments.socket_path.empty()) return UsageError("SOCKET is missing");
+  if (arguments.list) return List(checks, arguments);
+  if (arguments.socket_path.empty())
+    return UsageError("SOCKET is missing; see vfio-user conformance --help");
   if (arguments.timeout_s == 0) return UsageError("--timeout is 0, want at least 1");
   const SuiteOptions options = {.socket_path = arguments.socket_path,
                                 .patience = absl::Seconds(arguments.timeout_s),
                                 .check_timeout = absl::Seconds(60 + arguments.timeout_s)};
   const absl::StatusOr<ServerTraits> traits = DiscoverTraits(options);
-  VFIO_USER_RETURN_IF_ERROR(Annotate(traits.status(), arguments.socket_path));
+  if (!traits.ok()) {
+    // A client of the library says best what is wrong with a socket.
+    VFIO_USER_RETURN_IF_ERROR(Client::Connect(arguments.socket_path).status());
+    return Annotate(traits.status(), arguments.socket_path);
+  }
   const std::vector<Line> lines =
       RunAll(checks, options, *traits, arguments.json ? stderr : stdout);
   if (arguments.json) {

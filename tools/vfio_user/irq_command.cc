@@ -1,5 +1,6 @@
 // vfio-user irq: the interrupts of a device, listed, waited for, triggered and masked.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,7 +31,9 @@ namespace {
 constexpr char kExamples[] =
     "Without a TYPE prints `TYPE VECTORS FLAGS`, a line for each. With one, binds the vector,\n"
     "masks or unmasks it, triggers it and waits for it, as far as that was asked for and in this\n"
-    "order; --wait prints `TYPE VECTOR SIGNALS`, or fails when there was none in time.\n"
+    "order; --wait prints `TYPE VECTOR SIGNALS`, or fails when there was none in time. A mask "
+    "goes\n"
+    "with this client, as bindings do, and nobody else can use the device meanwhile.\n"
     "Examples:\n"
     "  vfio-user irq /tmp/copy.sock\n"
     "  vfio-user irq /tmp/copy.sock msix 0 --wait 10\n"
@@ -59,6 +62,10 @@ absl::Status CheckUsage(const Arguments& arguments) {
     return UsageError(
         fmt::format("{} is no vector; give 0 to {}", *arguments.vector, kMaxIrqVectors - 1));
   }
+  // Range lets it pass.
+  if (arguments.wait_seconds && std::isnan(*arguments.wait_seconds)) {
+    return UsageError("--wait is not a number; give seconds, as in 0.5");
+  }
   if (!acts) return UsageError("nothing to do; give --wait, --trigger, --mask or --unmask");
   return absl::OkStatus();
 }
@@ -81,9 +88,28 @@ absl::Status List(const Client& client, const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-absl::Status Wait(const Arguments& arguments, Interrupt& interrupt) {
-  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t signals,
-                             interrupt.Wait(absl::Seconds(*arguments.wait_seconds)));
+// An Interrupt does not notice a lost connection, so that it is looked at now and then.
+absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, Interrupt& interrupt,
+                                            absl::Duration timeout) {
+  constexpr absl::Duration kLookEvery = absl::Milliseconds(200);
+  const absl::Time end = absl::Now() + timeout;
+  while (true) {
+    const absl::Duration left = end - absl::Now();
+    absl::StatusOr<uint64_t> signals = interrupt.Wait(std::min(left, kLookEvery));
+    if (!absl::IsDeadlineExceeded(signals.status())) return signals;
+    VFIO_USER_RETURN_IF_ERROR(client.status());
+    if (left <= kLookEvery) {
+      return absl::DeadlineExceededError(fmt::format("no interrupt {} {} in {}", interrupt.index(),
+                                                     interrupt.vector(),
+                                                     absl::FormatDuration(timeout)));
+    }
+  }
+}
+
+absl::Status Wait(const Client& client, const Arguments& arguments, Interrupt& interrupt) {
+  VFIO_USER_ASSIGN_OR_RETURN(
+      const uint64_t signals,
+      WaitWhileConnected(client, interrupt, absl::Seconds(*arguments.wait_seconds)));
   if (arguments.json) {
     const nlohmann::ordered_json all = {
         {"type", ToText(interrupt.index())}, {"vector", interrupt.vector()}, {"signals", signals}};
@@ -105,7 +131,7 @@ absl::Status Act(const Client& client, const Arguments& arguments) {
   if (arguments.mask) VFIO_USER_RETURN_IF_ERROR(type.Mask(vector, 1));
   if (arguments.unmask) VFIO_USER_RETURN_IF_ERROR(type.Unmask(vector, 1));
   if (arguments.trigger) VFIO_USER_RETURN_IF_ERROR(type.Trigger(vector, 1));
-  return interrupt ? Wait(arguments, *interrupt) : absl::OkStatus();
+  return interrupt ? Wait(client, arguments, *interrupt) : absl::OkStatus();
 }
 
 absl::Status Irq(const Arguments& arguments) {

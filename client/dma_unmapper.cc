@@ -52,9 +52,14 @@ absl::Status DmaMapper::UnmapAndReport(LiveMappings::Id id, uint64_t log_page_si
   if (!mapping) return absl::FailedPreconditionError("this mapping is unmapped already");
   const absl::Status unmapped = UnmapAtServer(*mapping, log_page_size, pages);
   Forget(id, *mapping);
+  if (!unmapped.ok()) {
+    // For a later report of the log.
+    session_->write_record().Keep(pages);
+    return unmapped;
+  }
   // Not before: until then messages write.
   session_->write_record().TakeInto(pages);
-  return unmapped;
+  return absl::OkStatus();
 }
 
 absl::Status DmaMapper::UnmapAtServer(const LiveMapping& mapping) {

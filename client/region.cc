@@ -199,6 +199,7 @@ absl::Status Region::mapping_status() const { return mapping_status_; }
 
 std::span<std::byte> Region::Mapping(uint64_t offset, size_t length) const {
   if (mapping_ == nullptr || !mapping_->sealed() || length == 0) return {};
+  if (!session_->CheckProcess().ok()) return {};
   if (offset > info_.size || length > info_.size - offset) return {};
   const RegionMapping::Piece piece = mapping_->FirstPiece(offset, length);
   if (piece.at == nullptr || piece.length != length) return {};

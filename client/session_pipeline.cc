@@ -50,9 +50,14 @@ absl::Status Session::PostRegionWrite(RegionIndex index, uint64_t offset,
   if (!twin_) return WriteRegion(index, offset, from);
   VFIO_USER_RETURN_IF_ERROR(CheckProcess());
   const std::vector<uint8_t> body = Serialize(AccessTo(index, offset, from.size()));
-  VFIO_USER_RETURN_IF_ERROR(main_.Post(Command::kRegionWrite,
-                                       {.body = body, .payload = {&from, 1}, .fds = {}},
-                                       Deadline::In(options_.reply_timeout)));
+  const absl::Status posted =
+      main_.Post(Command::kRegionWrite, {.body = body, .payload = {&from, 1}, .fds = {}},
+                 Deadline::In(options_.reply_timeout));
+  if (!posted.ok()) {
+    const absl::Status broken = main_.status();
+    if (!broken.ok()) Close(broken);
+    return posted;
+  }
   if (posted_since_fence_.fetch_add(1) + 1 < kMaxPostedWrites) return absl::OkStatus();
   return Fence();
 }

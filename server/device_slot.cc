@@ -46,10 +46,13 @@ absl::Status DeviceSlot::SetIrqs(const SetIrqsRequest& request, std::vector<Uniq
   if (request.data == IrqData::kEventfd && request.action != IrqAction::kTrigger) {
     return mask_events_.Apply(request, std::move(fds));
   }
-  VFIO_USER_RETURN_IF_ERROR(interrupts_.Apply(request, std::move(fds)));
-  // The whole type is disabled.
-  if (request.count == 0) mask_events_.Drop(request.index);
-  return absl::OkStatus();
+  if (request.count == 0) {
+    // The whole type is disabled. Before its masks are forgotten: an eventfd that was signalled
+    // could set one again after that.
+    VFIO_USER_RETURN_IF_ERROR(interrupts_.Check(request, fds.size()));
+    mask_events_.Drop(request.index);
+  }
+  return interrupts_.Apply(request, std::move(fds));
 }
 
 void DeviceSlot::Reset(std::function<void()> done) {

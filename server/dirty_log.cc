@@ -79,6 +79,8 @@ void DirtyLog::Take(Iova first, Iova last, uint64_t page_size, std::span<uint8_t
   dirty_.erase(begin, at);
   if (before) dirty_.emplace(before->last, before->first);
   if (after) dirty_.emplace(after->last, after->first);
+  // A report from within a range makes two of it.
+  if (dirty_.size() > most_ranges_) Coarsen();
   if (dirty_.size() < most_ranges_ / 4) page_size_ = asked_page_size_;
 }
 

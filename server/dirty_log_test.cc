@@ -204,6 +204,16 @@ TEST(DirtyLogTest, BecomesCoarserWhereItWouldOtherwiseGrowWithoutEnd) {
   EXPECT_EQ(log.page_size(), 1u);
 }
 
+TEST(DirtyLogTest, DoesNotGrowByReportsFromWithinARange) {
+  DirtyLog log({.page_size = uint64_t{1} << 40, .ranges = {}}, 16);
+  log.Mark(Iova{0}, Iova{0});
+
+  for (uint64_t i = 1; i <= 100; ++i) {
+    Take(log, 0x10000 * i, 1, 1);
+    ASSERT_LE(log.range_count(), 16u);
+  }
+}
+
 TEST(DirtyLogTest, BecomesFineAgainWhenMostWasTaken) {
   DirtyLog log({.page_size = 1, .ranges = {}}, 64);
   for (uint64_t i = 0; i < 1000; ++i) Mark(log, i << 10, 1);

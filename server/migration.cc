@@ -140,6 +140,10 @@ absl::Status Migration::Save() {
   kept_.SaveInto(saved);
   VFIO_USER_ASSIGN_OR_RETURN(saved.device, device_.migratable()->Save());
   std::vector<uint8_t> stream = saved.ToStream();
+  if (stream.size() > kMostStateBytes) {
+    return ErrnoStatus(ENOSPC, fmt::format("device state of {} bytes, want at most {}",
+                                           stream.size(), kMostStateBytes));
+  }
   MutexLock lock(mu_);
   outgoing_ = std::move(stream);
   outgoing_read_ = 0;

@@ -113,8 +113,10 @@ absl::Status HandleRegionWriteMulti(ClientContext& client, IncomingCommand& comm
                                    request.entries.size(), std::string(effect.status().message())));
       break;
     }
-    reset = reset || *effect == PciWriteEffect::kFunctionReset;
     ++reply.done;
+    // Which would undo what comes after it.
+    reset = *effect == PciWriteEffect::kFunctionReset;
+    if (reset) break;
   }
   if (reset) return ResetThenAnswer(client, command.header, Serialize(reply));
   Answer(*client.channel, command.header, {.body = Serialize(reply), .payload = {}, .fds = {}});

@@ -10,7 +10,7 @@
 #include "client/client.h"
 #include "client/dirty_pages.h"
 #include "client/dma_log.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/hex_bytes.h"

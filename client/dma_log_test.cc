@@ -17,7 +17,7 @@
 #include "client/client.h"
 #include "client/client_options.h"
 #include "client/dirty_pages.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/command.h"

@@ -17,7 +17,7 @@
 #include "client/client_options.h"
 #include "client/dma_mapper.h"
 #include "client/dma_mapping.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/transport/unique_fd.h"

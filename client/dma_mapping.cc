@@ -4,8 +4,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/dma/live_mappings.h"
 #include "client/dma_mapper.h"
-#include "client/live_mappings.h"
 #include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "client/session.h"
+#include "client/session/session.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gtest/gtest.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/hex_bytes.h"

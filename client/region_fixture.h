@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/client.h"
 #include "client/region.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gtest/gtest.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"

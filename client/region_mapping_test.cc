@@ -18,7 +18,7 @@
 #include "absl/status/statusor.h"
 #include "client/region.h"
 #include "client/region_fixture.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/transport/unique_fd.h"

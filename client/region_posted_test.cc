@@ -14,7 +14,7 @@
 #include "client/client.h"
 #include "client/region.h"
 #include "client/region_fixture.h"
-#include "client/scripted_server.h"
+#include "client/session/scripted_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"

@@ -17,8 +17,8 @@
 #include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/listener.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "server/events/thread.h"
 #include "server/seat.h"
-#include "server/thread.h"
 #include "server/waiting_line.h"
 
 namespace vfio_user {

@@ -9,7 +9,7 @@
 #include "fmt/format.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/wire/limits.h"
-#include "server/command_table.h"
+#include "server/commands/command_table.h"
 
 namespace vfio_user {
 

@@ -7,10 +7,10 @@
 #include "absl/status/status.h"
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/transport/message_stream.h"
-#include "server/client_context.h"
+#include "server/commands/client_context.h"
+#include "server/commands/negotiation.h"
 #include "server/device_slot.h"
 #include "server/event_log.h"
-#include "server/negotiation.h"
 
 namespace vfio_user {
 

@@ -13,9 +13,9 @@
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/format.h"
 #include "proto_defs/wire/limits.h"
-#include "server/capability_description.h"
-#include "server/interrupt_types.h"
-#include "server/pci_layout.h"
+#include "server/interrupts/interrupt_types.h"
+#include "server/pci/capability_description.h"
+#include "server/pci/pci_layout.h"
 #include "server/region_description.h"
 
 namespace vfio_user {

@@ -12,11 +12,11 @@
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "server/commands/negotiation.h"
 #include "server/device.h"
 #include "server/device_slot.h"
 #include "server/event_log.h"
-#include "server/negotiation.h"
-#include "server/thread.h"
+#include "server/events/thread.h"
 
 namespace vfio_user {
 

@@ -12,7 +12,7 @@
 #include "proto_defs/wire/limits.h"
 #include "server/acceptor.h"
 #include "server/event_log.h"
-#include "server/event_poller.h"
+#include "server/events/event_poller.h"
 #include "server/seat.h"
 
 namespace vfio_user {

@@ -22,10 +22,10 @@
 #include "proto_defs/wire/iova.h"
 #include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/wire_writer.h"
+#include "server/events/work_queue.h"
 #include "server/probe_device.h"
 #include "server/raw_client.h"
 #include "server/server_fixture.h"
-#include "server/work_queue.h"
 #include "tests/testing/scripted_peer.h"
 #include "tests/testing/status_matchers.h"
 

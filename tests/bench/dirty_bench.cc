@@ -11,7 +11,7 @@
 #include "benchmark/benchmark.h"
 #include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/iova.h"
-#include "server/dirty_log.h"
+#include "server/dma/dirty_log.h"
 #include "tests/bench/ratio_reporter.h"
 
 namespace vfio_user {

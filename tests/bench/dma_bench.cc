@@ -24,7 +24,7 @@
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/iova.h"
-#include "server/client_dma_space.h"
+#include "server/dma/client_dma_space.h"
 #include "tests/bench/ratio_reporter.h"
 
 namespace vfio_user {

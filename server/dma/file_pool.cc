@@ -1,0 +1,76 @@
+#include "server/dma/file_pool.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
+
+namespace vfio_user {
+namespace {
+
+// Of two descriptors for one inode, whether they share an open file: its position, its flags, and
+// for /proc/<pid>/mem the memory.
+bool IsSameOpenFile(FdView one, FdView other) {
+  const pid_t self = ::getpid();
+  const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, one.get(), other.get());
+  if (order >= 0) return order == 0;
+  return ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
+}
+
+// Kept for sockets, eventfds and whatever else this process opens.
+constexpr rlim_t kReservedFds = 64;
+
+// Descriptors are the lowest that are free, so that the number tells how many there are.
+absl::Status CheckRoomFor(FdView fd) {
+  struct rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return ErrnoStatus(errno, "getrlimit");
+  const rlim_t reserved = std::min(kReservedFds, limit.rlim_cur / 4);
+  if (static_cast<rlim_t>(fd.get()) < limit.rlim_cur - reserved) return absl::OkStatus();
+  return ErrnoStatus(ENOSPC, fmt::format("DMA_MAP: this process may have {} descriptors, of which "
+                                         "the last {} are not for clients' files",
+                                         limit.rlim_cur, reserved));
+}
+
+}  // namespace
+
+absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
+  struct stat about = {};
+  if (::fstat(fd.get(), &about) != 0) return ErrnoStatus(errno, "fstat");
+  if (files_.size() >= forget_at_) Forget();
+  OpenFiles& candidates = files_[FileId(about.st_dev, about.st_ino)];
+  // The inode of a closed file may be another file's by now, so that the flags alone do not tell.
+  candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                  [](const auto& file) { return file.expired(); }),
+                   candidates.end());
+  for (const std::weak_ptr<const UniqueFd>& candidate : candidates) {
+    File file = candidate.lock();
+    if (file != nullptr && IsSameOpenFile(*file, fd)) return file;
+  }
+  VFIO_USER_RETURN_IF_ERROR(CheckRoomFor(fd));
+  auto file = std::make_shared<const UniqueFd>(std::move(fd));
+  candidates.push_back(file);
+  return file;
+}
+
+void FilePool::Forget() {
+  absl::erase_if(files_, [](const auto& entry) {
+    return std::all_of(entry.second.begin(), entry.second.end(),
+                       [](const auto& file) { return file.expired(); });
+  });
+  // Twice what is left: so that looking through all of them is rare, however many are in use.
+  forget_at_ = std::max<size_t>(16, 2 * files_.size());
+}
+
+}  // namespace vfio_user

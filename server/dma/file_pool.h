@@ -1,0 +1,45 @@
+// Descriptors that clients sent, each open file once.
+#ifndef SERVER_DMA_FILE_POOL_H_
+#define SERVER_DMA_FILE_POOL_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/status/statusor.h"
+#include "proto_defs/transport/unique_fd.h"
+
+namespace vfio_user {
+
+// A client sends its /proc/self/mem with every mapping, and each time this process gets another
+// descriptor for the same open file: kept as they come, 4,096 mappings would cost 4,096 of them.
+// Thread-compatible; what it hands out may be used and released by any thread.
+class FilePool {
+ public:
+  // Closed with the last owner; the pool itself is none.
+  using File = std::shared_ptr<const UniqueFd>;
+
+  // Takes `fd`, and returns a descriptor for the same open file: `fd`, or an older one in use, and
+  // then `fd` is closed. "Same" is the kernel's word (kcmp). Where that call is refused, it is the
+  // same file opened with the same flags. ResourceExhausted (ENOSPC) when few descriptors are left
+  // to this process: one client's files must not keep others from being accepted.
+  absl::StatusOr<File> Acquire(UniqueFd fd);
+
+ private:
+  using FileId = std::pair<dev_t, ino_t>;
+  using OpenFiles = absl::InlinedVector<std::weak_ptr<const UniqueFd>, 1>;
+
+  void Forget();
+
+  // All files that were acquired and, until the next Forget, some that have been closed.
+  absl::flat_hash_map<FileId, OpenFiles> files_;
+  size_t forget_at_ = 16;
+};
+
+}  // namespace vfio_user
+
+#endif  // SERVER_DMA_FILE_POOL_H_

@@ -1,0 +1,159 @@
+#include "server/dma/file_pool.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/kcmp.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+#include "proto_defs/base/errno_status.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "tests/testing/fd_count.h"
+#include "tests/testing/fd_limit.h"
+#include "tests/testing/memfd.h"
+#include "tests/testing/status_matchers.h"
+
+namespace vfio_user {
+namespace {
+
+UniqueFd Duplicate(FdView fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+UniqueFd SelfMem(int flags) { return UniqueFd(::open("/proc/self/mem", flags | O_CLOEXEC)); }
+
+TEST(FilePoolTest, KeepsAnOpenFileOnce) {
+  const UniqueFd mem = SelfMem(O_RDWR);
+  FilePool pool;
+  const int before = OpenFdCount();
+
+  std::vector<FilePool::File> files;
+  for (int i = 0; i < 4096; ++i) files.push_back(pool.Acquire(Duplicate(mem)).value());
+
+  EXPECT_EQ(OpenFdCount(), before + 1);
+}
+
+TEST(FilePoolTest, TellsOpenFilesOfOneInodeApart) {
+  FilePool pool;
+
+  const FilePool::File both = pool.Acquire(SelfMem(O_RDWR)).value();
+  const FilePool::File reading = pool.Acquire(SelfMem(O_RDONLY)).value();
+
+  EXPECT_NE(both, reading);
+}
+
+// They may be of different memory: an exec leaves the inode.
+TEST(FilePoolTest, TellsOpenFilesOfOneInodeApartThatHaveTheSameFlags) {
+  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) < 0) {
+    GTEST_SKIP() << "kcmp() is refused here";
+  }
+  FilePool pool;
+
+  const FilePool::File one = pool.Acquire(SelfMem(O_RDWR)).value();
+  const FilePool::File other = pool.Acquire(SelfMem(O_RDWR)).value();
+
+  EXPECT_NE(one, other);
+}
+
+TEST(FilePoolTest, TellsFilesApart) {
+  FilePool pool;
+
+  const FilePool::File one = pool.Acquire(Memfd("1")).value();
+  const FilePool::File other = pool.Acquire(Memfd("2")).value();
+
+  EXPECT_NE(one, other);
+}
+
+TEST(FilePoolTest, ClosesAFileWithItsLastUser) {
+  const UniqueFd mem = SelfMem(O_RDWR);
+  FilePool pool;
+  const int before = OpenFdCount();
+  FilePool::File one = pool.Acquire(Duplicate(mem)).value();
+  FilePool::File other = pool.Acquire(Duplicate(mem)).value();
+
+  one.reset();
+  EXPECT_EQ(OpenFdCount(), before + 1);
+  other.reset();
+  EXPECT_EQ(OpenFdCount(), before);
+
+  EXPECT_THAT(pool.Acquire(Duplicate(mem)), IsOk());
+}
+
+TEST(FilePoolTest, ForgetsNoFileInUse) {
+  FilePool pool;
+  const UniqueFd kept = Memfd("kept");
+  const FilePool::File file = pool.Acquire(Duplicate(kept)).value();
+
+  for (int i = 0; i < 100; ++i) ASSERT_THAT(pool.Acquire(Memfd("passing")), IsOk());
+
+  EXPECT_EQ(pool.Acquire(Duplicate(kept)).value(), file);
+}
+
+TEST(FilePoolTest, LeavesTheProcessSomeDescriptors) {
+  FilePool pool;
+  std::vector<FilePool::File> files;
+  absl::Status status;
+  int others = 0;
+  {
+    const ScopedFdLimit limit(100);
+    while (status.ok()) {
+      auto file = pool.Acquire(Memfd("abc"));
+      status = file.status();
+      if (file.ok()) files.push_back(*std::move(file));
+    }
+    std::vector<UniqueFd> rest;
+    while (rest.size() < 10 && (rest.push_back(Duplicate(*files.front())), rest.back().valid())) {
+      ++others;
+    }
+  }
+
+  EXPECT_EQ(ErrnoOf(status), ENOSPC);
+  EXPECT_EQ(others, 10);
+}
+
+TEST(FilePoolTest, RejectsWhatIsNoDescriptor) {
+  FilePool pool;
+
+  EXPECT_FALSE(pool.Acquire(UniqueFd()).ok());
+}
+
+// From here on, this process gets EPERM from kcmp(), as in many containers.
+bool RefuseKcmp() {
+  std::array<sock_filter, 4> filter = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kcmp, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog program = {.len = filter.size(), .filter = filter.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// 0, or the number of what went wrong.
+int PoolInASandbox() {
+  const UniqueFd mem = SelfMem(O_RDWR);
+  FilePool pool;
+  if (!RefuseKcmp()) return 1;
+
+  const FilePool::File file = pool.Acquire(Duplicate(mem)).value();
+  if (pool.Acquire(Duplicate(mem)).value() != file) return 2;
+  if (pool.Acquire(SelfMem(O_RDONLY)).value() == file) return 3;
+  if (pool.Acquire(Memfd("x")).value() == file) return 4;
+  return 0;
+}
+
+TEST(FilePoolTest, ComparesFlagsInASandboxThatRefusesKcmp) {
+  EXPECT_EXIT(std::_Exit(PoolInASandbox()), testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace vfio_user

@@ -58,6 +58,11 @@ absl::StatusOr<size_t> InputFile::Read(std::span<std::byte> into) {
   return done;
 }
 
+absl::Status InputFile::Seek(uint64_t offset) {
+  if (::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET) >= 0) return absl::OkStatus();
+  return ErrnoStatus(errno, fmt::format("cannot read {} from byte {}", path_, offset));
+}
+
 absl::StatusOr<std::vector<std::byte>> InputFile::ReadAll() {
   // One byte more than a regular file has, so that its end is seen at once.
   constexpr size_t kLeast = 4096;

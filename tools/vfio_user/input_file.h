@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "tools/vfio_user/stop_signals.h"
@@ -33,6 +34,9 @@ class InputFile {
 
   // Fills `into` as far as the file goes: fewer bytes mean its end.
   absl::StatusOr<size_t> Read(std::span<std::byte> into);
+
+  // Has the next Read begin at `offset`, in bytes, of a file that can be read twice.
+  absl::Status Seek(uint64_t offset);
 
   // What is left of it. Memory is taken as it comes.
   absl::StatusOr<std::vector<std::byte>> ReadAll();

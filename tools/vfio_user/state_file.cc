@@ -74,8 +74,9 @@ absl::StatusOr<StateOwner> ReadHeader(InputFile& file) {
   return StateOwner{Take<uint16_t>(header, 20), Take<uint16_t>(header, 22)};
 }
 
-// What is behind the header: `bytes` of the device, and the trailer that belongs to them.
-absl::Status CheckRest(InputFile& file, uint64_t bytes) {
+// The checksum of what is behind the header: `bytes` of the device, and the trailer that belongs to
+// them.
+absl::StatusOr<StateChecksum> CheckRest(InputFile& file, uint64_t bytes) {
   StateChecksum checksum;
   std::vector<std::byte> piece(kPieceBytes);
   for (uint64_t left = bytes; left > 0;) {
@@ -89,7 +90,8 @@ absl::Status CheckRest(InputFile& file, uint64_t bytes) {
   VFIO_USER_ASSIGN_OR_RETURN(const size_t count, file.Read(trailer));
   const bool whole = count == kTrailerBytes && Take<uint64_t>(trailer, 0) == bytes &&
                      Take<uint32_t>(trailer, 8) == checksum.value();
-  return whole ? absl::OkStatus() : NotWhole(file.path());
+  if (!whole) return NotWhole(file.path());
+  return checksum;
 }
 
 }  // namespace
@@ -148,23 +150,22 @@ absl::StatusOr<StateFileReader> StateFileReader::Open(const std::string& path,
   VFIO_USER_ASSIGN_OR_RETURN(const StateOwner owner, ReadHeader(file));
   if (*size < kHeaderBytes + kTrailerBytes) return NotWhole(path);
   const uint64_t bytes = *size - kHeaderBytes - kTrailerBytes;
-  VFIO_USER_RETURN_IF_ERROR(CheckRest(file, bytes));
-
-  VFIO_USER_ASSIGN_OR_RETURN(InputFile again, InputFile::Open(path));
-  again.StopAt(stop);
-  VFIO_USER_ASSIGN_OR_RETURN(const StateOwner same, ReadHeader(again));
-  if (same != owner) return NotWhole(path);
-  return StateFileReader(std::move(again), owner, bytes);
+  VFIO_USER_ASSIGN_OR_RETURN(const StateChecksum checksum, CheckRest(file, bytes));
+  // The same descriptor: another file may have got the name meanwhile.
+  VFIO_USER_RETURN_IF_ERROR(file.Seek(kHeaderBytes));
+  return StateFileReader(std::move(file), {owner, bytes, checksum});
 }
 
 absl::StatusOr<size_t> StateFileReader::Read(std::span<std::byte> into) {
   const size_t wanted = static_cast<size_t>(std::min<uint64_t>(left_, into.size()));
   VFIO_USER_ASSIGN_OR_RETURN(const size_t count, file_.Read(into.first(wanted)));
-  if (count < wanted) {
-    return absl::DataLossError(fmt::format("{} became shorter while it was read", file_.path()));
-  }
+  read_.Add(into.first(count));
   left_ -= count;
-  return count;
+  // The last piece is what a device would run with.
+  const bool changed = left_ == 0 && read_.value() != content_.checksum.value();
+  if (count == wanted && !changed) return count;
+  return absl::DataLossError(fmt::format(
+      "{} changed while it was loaded; load it again when nobody writes to it", file_.path()));
 }
 
 }  // namespace vfio_user

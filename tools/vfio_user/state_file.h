@@ -70,20 +70,27 @@ class StateFileReader {
   // no file of this kind or a later version of it, and for what is not a regular file.
   static absl::StatusOr<StateFileReader> Open(const std::string& path, const StopSignals& stop);
 
-  const StateOwner& owner() const { return owner_; }
-  uint64_t bytes() const { return bytes_; }  // Of the device's.
+  const StateOwner& owner() const { return content_.owner; }
+  uint64_t bytes() const { return content_.bytes; }  // Of the device's.
 
-  // Fills `into` as far as the device's bytes go. DataLoss where the file shrank meanwhile.
+  // Fills `into` as far as the device's bytes go. DataLoss, and not the last of them, where the
+  // file is no longer what Open saw.
   absl::StatusOr<size_t> Read(std::span<std::byte> into);
 
  private:
-  StateFileReader(InputFile file, const StateOwner& owner, uint64_t bytes)
-      : file_(std::move(file)), owner_(owner), bytes_(bytes), left_(bytes) {}
+  struct Content {
+    StateOwner owner;
+    uint64_t bytes = 0;
+    StateChecksum checksum;
+  };
+
+  StateFileReader(InputFile file, const Content& content)
+      : file_(std::move(file)), content_(content), left_(content.bytes) {}
 
   InputFile file_;
-  StateOwner owner_;
-  uint64_t bytes_;
+  Content content_;
   uint64_t left_;
+  StateChecksum read_;  // Of what Read gave.
 };
 
 }  // namespace vfio_user

@@ -126,6 +126,34 @@ TEST_F(StateFileTest, SaysWhatIsWrong) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no regular file")));
 }
 
+TEST_F(StateFileTest, KeepsTheLastPieceOfAFileThatChangedSinceItWasOpened) {
+  constexpr size_t kAnyOfTheDevices = 33;
+  for (const bool shorter : {false, true}) {
+    Write("some state");
+    absl::StatusOr<StateFileReader> file = Open();
+    ASSERT_THAT(file, IsOk());
+    std::string changed = Content();
+    changed[kAnyOfTheDevices] = 'x';
+    Replace(shorter ? changed.substr(0, kAnyOfTheDevices) : changed);
+
+    std::array<std::byte, 10> piece = {};
+    EXPECT_THAT(file->Read(std::span(piece).first(1)), IsOkAndHolds(1u));
+    EXPECT_THAT(file->Read(piece),
+                StatusIs(absl::StatusCode::kDataLoss, HasSubstr("changed while it was loaded")));
+  }
+}
+
+TEST_F(StateFileTest, ReadsTheFileThatWasOpenedWhenAnotherGotItsName) {
+  Write("some state");
+  absl::StatusOr<StateFileReader> file = Open();
+  ASSERT_THAT(file, IsOk());
+  Write("more state");
+
+  std::array<std::byte, 10> piece = {};
+  EXPECT_THAT(file->Read(piece), IsOkAndHolds(10u));
+  EXPECT_EQ(piece[0], std::byte{'s'});
+}
+
 TEST_F(StateFileTest, IsNotThereBeforeItIsComplete) {
   absl::StatusOr<OutputFile> output = OutputFile::Create(path_);
   ASSERT_THAT(output, IsOk());

@@ -71,12 +71,11 @@ absl::StatusOr<uint64_t> DeviceMigration::Load(const Source& source, MigState th
   VFIO_USER_ASSIGN_OR_RETURN(const MigState before, StateBefore());
   const absl::Status ready = SetState(MigState::kResuming);
   if (!ready.ok()) return GoBack(before, ready);
-  const absl::StatusOr<uint64_t> bytes = Fill(source);
-  if (!bytes.ok()) return GoBack(before, bytes.status());
-  // Where most servers look at the state as a whole.
-  const absl::Status loaded = SetState(then);
-  if (!loaded.ok()) return GoBack(before, loaded);
-  return bytes;
+  const Written written = Fill(source);
+  // The change of state is where most servers look at what was written as a whole.
+  const absl::Status loaded = written.status.ok() ? SetState(then) : written.status;
+  if (loaded.ok()) return written.bytes;
+  return written.bytes == 0 ? GoBack(before, loaded) : Discard(before, loaded);
 }
 
 absl::StatusOr<MigState> DeviceMigration::StateBefore() const {
@@ -110,40 +109,77 @@ absl::StatusOr<uint64_t> DeviceMigration::Drain(const Sink& sink) const {
   }
 }
 
-absl::StatusOr<uint64_t> DeviceMigration::Fill(const Source& source) const {
+DeviceMigration::Written DeviceMigration::Fill(const Source& source) const {
   std::vector<std::byte> piece(session_->max_write_bytes());
-  uint64_t total = 0;
+  Written written;
   while (true) {
-    VFIO_USER_ASSIGN_OR_RETURN(size_t filled, source(piece));
-    filled = std::min(filled, piece.size());
-    if (filled == 0) return total;
+    const absl::StatusOr<size_t> given = source(piece);
+    if (!given.ok()) {
+      written.status = given.status();
+      return written;
+    }
+    const size_t filled = std::min(*given, piece.size());
+    if (filled == 0) return written;
+    written.bytes += filled;
     const auto* const data = reinterpret_cast<const uint8_t*>(piece.data());
     const std::vector<uint8_t> request =
         Serialize(MigDataWriteRequest{.data = std::span(data, filled)});
     PendingCall call;
-    VFIO_USER_RETURN_IF_ERROR(
-        session_->Call(Command::kMigDataWrite, {.body = request, .payload = {}, .fds = {}}, call));
-    total += filled;
+    written.status =
+        session_->Call(Command::kMigDataWrite, {.body = request, .payload = {}, .fds = {}}, call);
+    if (!written.status.ok()) return written;
   }
 }
 
 absl::Status DeviceMigration::GoBack(MigState before, const absl::Status& error) const {
   if (!session_->status().ok()) return error;
-  if (SetState(before).ok()) {
-    return Annotate(error, fmt::format("the device is in {} again, as before", before));
-  }
-  return ResetAfter(error);
+  const absl::Status back = SetState(before);
+  if (back.ok()) return Annotate(error, fmt::format("the device is in {} again", before));
+  const absl::StatusOr<MigState> now = state();
+  if (now.ok() && *now == MigState::kError) return ResetFromError(before, error);
+  // Its state is whole, and a reset would be the end of it.
+  const std::string left = now.ok() ? fmt::format("{}", *now) : "a state that it does not tell";
+  return Annotate(error,
+                  fmt::format("the device was left in {}, or on its way still, because it "
+                              "does not go back to {} now ({}): bring it back with SetState()",
+                              left, before, std::string(back.message())));
 }
 
-absl::Status DeviceMigration::ResetAfter(const absl::Status& error) const {
-  if (!session_->Reset().ok()) {
-    return Annotate(error, "the device could not be brought back, and has to be reset");
+absl::Status DeviceMigration::ResetFromError(MigState before, const absl::Status& error) const {
+  const absl::Status reset = session_->Reset();
+  if (!reset.ok()) {
+    return Annotate(error, "the device is in error, and could not be reset, which is the way out");
   }
   // Where a reset does not start it again, as libvfio-user's does not.
-  if (!SetState(MigState::kRunning).ok()) {
-    return Annotate(error, "the device was reset, and does not run");
+  if (!SetState(before).ok()) {
+    return Annotate(error, fmt::format("the device was reset, and does not go to {}", before));
   }
-  return Annotate(error, "the device could not return to its state, and was reset");
+  return Annotate(error, fmt::format("the device was in error, which only a reset ends: it was "
+                                     "reset, has lost its state, and is in {}",
+                                     before));
+}
+
+absl::Status DeviceMigration::Discard(MigState before, const absl::Status& error) const {
+  if (!session_->status().ok()) return error;
+  absl::Status reset = session_->Reset();
+  const absl::StatusOr<MigState> now = state();
+  if (!reset.ok() || !now.ok() || *now != MigState::kRunning) {
+    // libvfio-user's reset leaves it where it is, to take in on the way out what was written, and
+    // is refused in some states.
+    (void)SetState(MigState::kRunning);
+    reset = session_->Reset();
+  }
+  if (!reset.ok()) {
+    return Annotate(error,
+                    "the device has a part of another state or all of it, has lost its own, and "
+                    "could not be reset: reset it before it is used");
+  }
+  if (!SetState(before).ok()) {
+    return Annotate(error, fmt::format("the device was reset, and does not go to {}", before));
+  }
+  return Annotate(error, fmt::format("the device had begun to take another state: it was reset, "
+                                     "has lost its own, and is in {}",
+                                     before));
 }
 
 }  // namespace vfio_user

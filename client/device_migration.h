@@ -37,14 +37,17 @@ class DeviceMigration {
   using Source = std::function<absl::StatusOr<size_t>(std::span<std::byte> into)>;
 
   // Stops the device, gives its whole state to `sink`, and leaves the device in `then`: kRunning,
-  // or kStop for a device that goes on elsewhere. The number of bytes. On an error the device is
-  // back in the state that it had, unless the message says otherwise.
+  // or kStop for a device that goes on elsewhere. The number of bytes. On an error the device goes
+  // back to the state that it had; the message says where it is. It is reset only from
+  // MigState::kError: what it has is otherwise still whole. A device that takes longer to stop than
+  // ClientOptions::reply_timeout is left on its way; SetState() brings it back later.
   absl::StatusOr<uint64_t> Save(const Sink& sink, MigState then = MigState::kRunning) const;
 
   // Stops the device, gives it all that `source` has for its state, and leaves it in `then`, as
   // above. The number of bytes. InvalidArgument: the device does not take that for its state. On an
-  // error it is back in the state that it had or, where the server does not let it return, reset;
-  // the message says which.
+  // error before the first byte it goes back, as above, but a server may drop what the device had
+  // as soon as it is to be loaded. On an error after that its own state is lost, and perhaps
+  // overwritten in part: it is reset. The message says which.
   absl::StatusOr<uint64_t> Load(const Source& source, MigState then = MigState::kRunning) const;
 
  private:
@@ -57,10 +60,19 @@ class DeviceMigration {
   // The state to return to. FailedPrecondition where a save or load cannot begin.
   absl::StatusOr<MigState> StateBefore() const;
   absl::StatusOr<uint64_t> Drain(const Sink& sink) const;
-  absl::StatusOr<uint64_t> Fill(const Source& source) const;
-  // `error`, after the device was brought back to `before`, with what came of it.
+  // What the server was sent, also in a request that it refused or did not answer: it may have
+  // taken in some of that.
+  struct Written {
+    uint64_t bytes = 0;
+    absl::Status status;
+  };
+  Written Fill(const Source& source) const;
+
+  // Each returns `error` with what came of it. To `before`, with the state that the device has.
   absl::Status GoBack(MigState before, const absl::Status& error) const;
-  absl::Status ResetAfter(const absl::Status& error) const;
+  absl::Status ResetFromError(MigState before, const absl::Status& error) const;
+  // To `before` without one: it has part of another.
+  absl::Status Discard(MigState before, const absl::Status& error) const;
 
   std::shared_ptr<Session> session_;
   DeviceFeatures features_;

@@ -1,5 +1,6 @@
 #include "client/device_migration.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,7 @@
 namespace vfio_user {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
@@ -35,8 +37,11 @@ ScriptedAnswer Refusal(int error) { return {.wire_errno = static_cast<uint32_t>(
 
 // The answers of a server to the requests of a migration.
 const ScriptedAnswer kFlags = Ok("10000000 01000100 0500000000000000");
+const ScriptedAnswer kError = Ok("10000000 02000100 00000000 ffffffff");
+const ScriptedAnswer kStop = Ok("10000000 02000100 01000000 ffffffff");
 const ScriptedAnswer kRunning = Ok("10000000 02000100 02000000 ffffffff");
 const ScriptedAnswer kStopCopy = Ok("10000000 02000100 03000000 ffffffff");
+const ScriptedAnswer kResuming = Ok("10000000 02000100 04000000 ffffffff");
 const ScriptedAnswer kSet = Ok("08000000 02000200");
 const ScriptedAnswer kEnd = Ok("08000000 00000000");
 const ScriptedAnswer kDone = Ok("");
@@ -56,6 +61,12 @@ std::vector<int> StatesSetBy(const Messages& requests) {
     if (StateSetBy(request) != 0) states.push_back(StateSetBy(request));
   }
   return states;
+}
+
+int ResetsIn(const Messages& requests) {
+  return static_cast<int>(std::ranges::count_if(requests, [](const ScriptedPeer::Message& request) {
+    return request.header.command == Command::kDeviceReset;
+  }));
 }
 
 class DeviceMigrationTest : public testing::Test {
@@ -95,6 +106,14 @@ class DeviceMigrationTest : public testing::Test {
       std::memcpy(into.data(), piece.data(), piece.size());
       text.erase(0, piece.size());
       return piece.size();
+    };
+  }
+  // Gives `text`, and fails when there should be more.
+  static DeviceMigration::Source GiveAndFail(std::string text) {
+    return [text = std::move(text)](std::span<std::byte> into) mutable -> absl::StatusOr<size_t> {
+      if (text.empty()) return absl::NotFoundError("file gone");
+      std::memcpy(into.data(), text.data(), text.size());
+      return std::exchange(text, "").size();
     };
   }
   std::string Saved() const {
@@ -144,7 +163,7 @@ TEST_F(DeviceMigrationTest, ASinkThatFailsLetsTheDeviceRunAgain) {
 
   EXPECT_THAT(migration_->Save([](auto) { return absl::ResourceExhaustedError("disk full"); }),
               StatusIs(absl::StatusCode::kResourceExhausted,
-                       HasSubstr("the device is in running again, as before: disk full")));
+                       HasSubstr("the device is in running again: disk full")));
   EXPECT_THAT(StatesSetBy(Requests()), testing::ElementsAre(3, 2));
 }
 
@@ -191,22 +210,96 @@ TEST_F(DeviceMigrationTest, LoadsInPiecesAndRuns) {
   EXPECT_THAT(requests[4].body, ElementsAreArray(Hex("09000000 01000000 64")));
 }
 
+TEST_F(DeviceMigrationTest, AFailedSaveDoesNotResetADeviceThatIsNotInError) {
+  // To stop-copy, and back, from which it is still on its way.
+  Start({kRunning, Refusal(EIO), Refusal(EBUSY), kStop});
+
+  EXPECT_THAT(
+      migration_->Save(Collect()),
+      StatusIs(absl::StatusCode::kAborted, AllOf(HasSubstr("the device was left in stop"),
+                                                 HasSubstr("does not go back to running now"))));
+
+  EXPECT_EQ(ResetsIn(Requests()), 0);
+}
+
+TEST_F(DeviceMigrationTest, AFailedSaveResetsADeviceThatIsInError) {
+  Start({kStop, Refusal(EIO), Refusal(EINVAL), kError, kDone, kSet});
+
+  EXPECT_THAT(
+      migration_->Save(Collect()),
+      StatusIs(absl::StatusCode::kAborted,
+               AllOf(HasSubstr("was in error"), HasSubstr("lost its state, and is in stop"))));
+
+  const Messages requests = Requests();
+  EXPECT_EQ(ResetsIn(requests), 1);
+  EXPECT_THAT(StatesSetBy(requests), testing::ElementsAre(3, 1, 1));
+}
+
+TEST_F(DeviceMigrationTest, ALoadThatEndsBeforeTheFirstByteLetsTheDeviceRunAgain) {
+  Start({kRunning, kSet, kSet});
+
+  EXPECT_THAT(migration_->Load(GiveAndFail("")),
+              StatusIs(absl::StatusCode::kNotFound,
+                       HasSubstr("the device is in running again: file gone")));
+
+  const Messages requests = Requests();
+  EXPECT_THAT(StatesSetBy(requests), testing::ElementsAre(4, 2));
+  EXPECT_EQ(ResetsIn(requests), 0);
+}
+
+TEST_F(DeviceMigrationTest, ALoadThatIsBrokenOffResetsTheDeviceAndDoesNotRunWhatItHas) {
+  // To resuming; a piece; reset; its state; to stop.
+  Start({kStop, kSet, kDone, kDone, kRunning, kSet});
+
+  EXPECT_THAT(migration_->Load(GiveAndFail("abc")),
+              StatusIs(absl::StatusCode::kNotFound,
+                       AllOf(HasSubstr("was reset, has lost its own, and is in stop"),
+                             HasSubstr("file gone"))));
+
+  const Messages requests = Requests();
+  EXPECT_THAT(StatesSetBy(requests), testing::ElementsAre(4, 1));
+  ASSERT_EQ(requests.size(), 7u);
+  EXPECT_EQ(requests[4].header.command, Command::kDeviceReset);
+}
+
+TEST_F(DeviceMigrationTest, APieceThatIsRefusedMayHaveBeenTakenInAllTheSame) {
+  Start({kRunning, kSet, Refusal(EIO), kDone, kRunning, kSet});
+
+  EXPECT_THAT(migration_->Load(Give("abc")),
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("was reset")));
+
+  EXPECT_EQ(ResetsIn(Requests()), 1);
+}
+
+TEST_F(DeviceMigrationTest, ResetsOnceMoreWhereAResetLeavesTheDeviceInResuming) {
+  // To resuming; a piece; reset; its state; to running, by which it takes in the piece; reset; to
+  // running.
+  Start({kRunning, kSet, kDone, kDone, kResuming, kSet, kDone, kSet});
+
+  EXPECT_THAT(migration_->Load(GiveAndFail("abc")),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("is in running")));
+
+  const Messages requests = Requests();
+  EXPECT_EQ(ResetsIn(requests), 2);
+  EXPECT_EQ(requests[7].header.command, Command::kDeviceReset);
+}
+
 TEST_F(DeviceMigrationTest, StateThatIsRefusedAtTheEndLeadsToAReset) {
-  // To resuming; a piece; to running; to running again; reset; to running.
-  Start({kRunning, kSet, kDone, Refusal(EINVAL), Refusal(EINVAL), kDone, kSet});
+  // To resuming; a piece; to running; reset; its state; to running.
+  Start({kRunning, kSet, kDone, Refusal(EINVAL), kDone, kRunning, kSet});
 
   EXPECT_THAT(migration_->Load(Give("abc")),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("was reset")));
 
   const Messages requests = Requests();
-  EXPECT_EQ(requests[6].header.command, Command::kDeviceReset);
+  EXPECT_EQ(requests[5].header.command, Command::kDeviceReset);
 }
 
-TEST_F(DeviceMigrationTest, SaysWhenTheDeviceCouldNotBeBroughtBack) {
-  Start({kRunning, kSet, Refusal(EINVAL), Refusal(EINVAL), Refusal(EINVAL)});
+TEST_F(DeviceMigrationTest, SaysWhenTheDeviceCouldNotBeReset) {
+  Start({kRunning, kSet, Refusal(EINVAL), Refusal(EINVAL), kResuming, kSet, Refusal(EINVAL)});
 
-  EXPECT_THAT(migration_->Load(Give("abc")),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has to be reset")));
+  EXPECT_THAT(migration_->Load(Give("abc")), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                      HasSubstr("reset it before it is used")));
   Requests();
 }
 

@@ -195,7 +195,7 @@ TEST_F(SaveLoadTest, AStateThatTheDeviceDoesNotTakeLeavesItRunning) {
 
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_THAT(run.err, AllOf(HasSubstr(to_->socket_path() + ": not loaded"),
-                             HasSubstr("could not return to its state, and was reset")));
+                             HasSubstr("it was reset, has lost its own, and is in running")));
   const absl::StatusOr<Client> client = Client::Connect(to_->socket_path());
   ASSERT_THAT(client, IsOk());
   ASSERT_THAT(ring_.Attach(*client), IsOk());

@@ -1,7 +1,5 @@
 #include "server/device_description.h"
 
-#include <linux/pci_regs.h>
-
 #include <bit>
 #include <cstdint>
 #include <set>
@@ -46,9 +44,8 @@ absl::Status CheckBarSize(const BarDescription& bar) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      fmt::format("size is {:#x}, want a power of two from {:#x} to "
-                  "{:#x}",
-                  bar.size, limits.least, limits.most));
+      fmt::format("size is {:#x}, want a power of two from {:#x} to {:#x}", bar.size, limits.least,
+                  limits.most));
 }
 
 absl::Status CheckBarType(const BarDescription& bar) {
@@ -136,9 +133,8 @@ absl::Status CheckMsix(const DeviceDescription& description) {
   }
   if (vectors == 0) return absl::InvalidArgumentError("MSI-X has a table and no vectors");
   VFIO_USER_ASSIGN_OR_RETURN(const BarDescription bar, MsixBar(description));
-  const SparseArea table = {description.msix->table_offset,
-                            uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE};
-  const SparseArea pending = {description.msix->pba_offset, MsixPendingBytes(vectors)};
+  const SparseArea table = MsixTableArea(description);
+  const SparseArea pending = MsixPendingArea(description);
   VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("table", table, bar));
   VFIO_USER_RETURN_IF_ERROR(CheckMsixPart("pending bits", pending, bar));
   if (table.offset < pending.offset + pending.size && pending.offset < table.offset + table.size) {

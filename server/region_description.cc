@@ -1,7 +1,6 @@
 #include "server/region_description.h"
 
 #include <fcntl.h>
-#include <linux/pci_regs.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "proto_defs/wire/format.h"
 #include "proto_defs/wire/irq.h"
 #include "proto_defs/wire/limits.h"
+#include "server/pci/pci_layout.h"
 
 namespace vfio_user {
 namespace {
@@ -31,10 +31,7 @@ bool Within(const SparseArea& area, uint64_t bytes) {
 // What of a BAR is the server's own: the MSI-X table and the pending bits.
 std::vector<SparseArea> MsixAreas(const DeviceDescription& description, RegionIndex index) {
   if (!description.msix.has_value() || description.msix->bar != index) return {};
-  const auto irq = std::ranges::find(description.irqs, IrqIndex::kMsix, &IrqDescription::index);
-  const uint64_t vectors = irq == description.irqs.end() ? 0 : irq->count;
-  return {{.offset = description.msix->table_offset, .size = vectors * PCI_MSIX_ENTRY_SIZE},
-          {.offset = description.msix->pba_offset, .size = (vectors + 63) / 64 * 8}};
+  return {MsixTableArea(description), MsixPendingArea(description)};
 }
 
 // `area` is something of `bar` that is accessed in another way than through the device or MSI-X.

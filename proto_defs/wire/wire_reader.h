@@ -18,6 +18,8 @@ namespace vfio_user {
 class WireReader {
  public:
   explicit WireReader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  explicit WireReader(std::span<const std::byte> bytes)
+      : bytes_(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()) {}
 
   template <typename T>
   T Read() {

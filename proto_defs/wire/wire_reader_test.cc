@@ -91,7 +91,7 @@ TEST(WireReaderTest, FinishRejectsWhatWasNotRead) {
 }
 
 TEST(WireReaderTest, ReadsNothingFromNothing) {
-  WireReader in({});
+  WireReader in(std::span<const uint8_t>{});
 
   EXPECT_TRUE(in.Finish("TEST").ok());
   EXPECT_TRUE(in.TakeRest().empty());

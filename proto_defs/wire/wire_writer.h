@@ -30,6 +30,9 @@ class WireWriter {
   void WriteBytes(std::span<const uint8_t> bytes) {
     out_.insert(out_.end(), bytes.begin(), bytes.end());
   }
+  void WriteBytes(std::span<const std::byte> bytes) {
+    WriteBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  }
 
   void WriteZeros(size_t count) { out_.resize(out_.size() + count); }
 

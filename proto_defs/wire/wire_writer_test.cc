@@ -1,6 +1,7 @@
 #include "proto_defs/wire/wire_writer.h"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -28,9 +29,9 @@ TEST(WireWriterTest, AppendsToWhatIsThere) {
 
   out.WriteBytes(Hex("01 02"));
   out.WriteZeros(3);
-  out.WriteBytes({});
+  out.WriteBytes(std::as_bytes(std::span("\x03", 1)));
 
-  EXPECT_EQ(bytes, Hex("aa 0102 000000"));
+  EXPECT_EQ(bytes, Hex("aa 0102 000000 03"));
 }
 
 struct Pair {

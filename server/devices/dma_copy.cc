@@ -111,7 +111,7 @@ absl::StatusOr<std::vector<std::byte>> DmaCopyDevice::Save() {
 }
 
 absl::Status DmaCopyDevice::Restore(std::span<const std::byte> state) {
-  WireReader in({reinterpret_cast<const uint8_t*>(state.data()), state.size()});
+  WireReader in(state);
   const auto version = in.Read<uint32_t>();
   const absl::StatusOr<DmaCopyRegisters> registers = DmaCopyRegisters::Parse(in);
   const std::span<const uint8_t> msix = in.Take(kBarBytes);

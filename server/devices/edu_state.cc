@@ -17,7 +17,7 @@ constexpr uint32_t kVersion = 1;
 }  // namespace
 
 absl::StatusOr<EduState> EduState::Parse(std::span<const std::byte> bytes) {
-  WireReader in({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  WireReader in(bytes);
   EduState out;
   const auto version = in.Read<uint32_t>();
   EduRegisters::State& registers = out.registers;

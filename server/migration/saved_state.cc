@@ -2,9 +2,6 @@
 
 #include <zlib.h>
 
-#include <algorithm>
-#include <iterator>
-
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
@@ -21,16 +18,9 @@ uint32_t Crc32(std::span<const uint8_t> bytes) {
   return static_cast<uint32_t>(::crc32_z(::crc32_z(0, nullptr, 0), bytes.data(), bytes.size()));
 }
 
-std::span<const uint8_t> ToWire(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
-}
-
 std::vector<std::byte> FromWire(std::span<const uint8_t> bytes) {
-  std::vector<std::byte> out;
-  out.reserve(bytes.size());
-  std::ranges::transform(bytes, std::back_inserter(out),
-                         [](uint8_t one) { return std::byte{one}; });
-  return out;
+  const std::span<const std::byte> all = std::as_bytes(bytes);
+  return {all.begin(), all.end()};
 }
 
 absl::Status CheckVersion(uint64_t magic, uint32_t version) {
@@ -84,10 +74,10 @@ std::vector<uint8_t> SavedState::ToStream() const {
   out.Write<uint32_t>(static_cast<uint32_t>(config.size()));
   out.Write<uint32_t>(static_cast<uint32_t>(interrupts.size()));
   out.Write<uint64_t>(device.size());
-  out.WriteBytes(ToWire(std::as_bytes(std::span(name))));
-  out.WriteBytes(ToWire(config));
-  out.WriteBytes(ToWire(interrupts));
-  out.WriteBytes(ToWire(device));
+  out.WriteBytes(std::as_bytes(std::span(name)));
+  out.WriteBytes(std::span(config));
+  out.WriteBytes(std::span(interrupts));
+  out.WriteBytes(std::span(device));
   out.Write<uint32_t>(Crc32(stream));
   return stream;
 }

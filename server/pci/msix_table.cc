@@ -17,12 +17,13 @@ bool Within(uint64_t offset, uint64_t begin, uint64_t end) {
 
 MsixPlacement::MsixPlacement(const DeviceDescription& description) {
   if (!description.msix.has_value()) return;
-  const uint32_t vectors = VectorCount(description, IrqIndex::kMsix);
+  const SparseArea table = MsixTableArea(description);
+  const SparseArea pending = MsixPendingArea(description);
   bar_ = description.msix->bar;
-  table_ = description.msix->table_offset;
-  table_end_ = table_ + uint64_t{vectors} * PCI_MSIX_ENTRY_SIZE;
-  pending_ = description.msix->pba_offset;
-  pending_end_ = pending_ + MsixPendingBytes(vectors);
+  table_ = table.offset;
+  table_end_ = table.offset + table.size;
+  pending_ = pending.offset;
+  pending_end_ = pending.offset + pending.size;
 }
 
 MsixPiece MsixPlacement::FirstPiece(RegionIndex bar, uint64_t offset, size_t bytes) const {

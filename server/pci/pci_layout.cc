@@ -44,4 +44,14 @@ size_t ConfigSpaceBytes(const DeviceDescription& description) {
   return description.express.has_value() ? PCI_CFG_SPACE_EXP_SIZE : PCI_CFG_SPACE_SIZE;
 }
 
+SparseArea MsixTableArea(const DeviceDescription& description) {
+  const uint64_t vectors = VectorCount(description, IrqIndex::kMsix);
+  return {.offset = description.msix->table_offset, .size = vectors * PCI_MSIX_ENTRY_SIZE};
+}
+
+SparseArea MsixPendingArea(const DeviceDescription& description) {
+  return {.offset = description.msix->pba_offset,
+          .size = MsixPendingBytes(VectorCount(description, IrqIndex::kMsix))};
+}
+
 }  // namespace vfio_user

@@ -32,6 +32,10 @@ size_t ConfigSpaceBytes(const DeviceDescription& description);
 // Bytes of the pending bits of MSI-X, one for each vector, in words of 64.
 constexpr uint64_t MsixPendingBytes(uint32_t vectors) { return (uint64_t{vectors} + 63) / 64 * 8; }
 
+// Where the table and the pending bits of MSI-X, which the device must have, are in their BAR.
+SparseArea MsixTableArea(const DeviceDescription& description);
+SparseArea MsixPendingArea(const DeviceDescription& description);
+
 }  // namespace vfio_user
 
 #endif  // SERVER_PCI_PCI_LAYOUT_H_

@@ -2,6 +2,8 @@
 #include <poll.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +22,7 @@
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/device_info.h"
+#include "proto_defs/wire/header.h"
 #include "proto_defs/wire/version.h"
 #include "proto_defs/wire/wire_writer.h"
 #include "tests/testing/server_process.h"
@@ -40,7 +43,10 @@ using Json = nlohmann::json;
 // A server that takes everything for granted: whatever it is asked, it says yes.
 class YesServer {
  public:
-  explicit YesServer(const std::string& path) {
+  // A DEVICE_GET_INFO with a body of `deadly_bytes` it refuses as it should, and does not outlive
+  // the client that it came from.
+  explicit YesServer(const std::string& path, std::optional<size_t> deadly_bytes = std::nullopt)
+      : deadly_bytes_(deadly_bytes) {
     absl::StatusOr<Listener> listener = Listener::Bind(path);
     if (!listener.ok()) return;
     thread_ = std::thread([this, listener = *std::move(listener)]() mutable { Run(listener); });
@@ -52,7 +58,7 @@ class YesServer {
 
  private:
   void Run(Listener& listener) {
-    while (!stop_) {
+    while (!stop_ && !dead_) {
       absl::StatusOr<std::optional<Socket>> client = listener.Accept();
       if (client.ok() && client->has_value()) Serve(**std::move(client));
       pollfd entry = {.fd = listener.fd().get(), .events = POLLIN, .revents = 0};
@@ -67,9 +73,13 @@ class YesServer {
           stream.ReceiveHeader(Deadline::In(absl::Seconds(2)));
       if (!message.ok() || !stream.DiscardBody(message->body_bytes).ok()) return;
       if (message->header.no_reply) continue;
-      const std::vector<uint8_t> body = BodyFor(message->header.command);
-      if (!stream.Send({.header = message->header.Reply(), .body = body, .payload = {}, .fds = {}})
-               .ok()) {
+      const bool deadly = message->header.command == Command::kDeviceGetInfo &&
+                          message->body_bytes == deadly_bytes_;
+      dead_ = dead_ || deadly;
+      const std::vector<uint8_t> body =
+          deadly ? std::vector<uint8_t>() : BodyFor(message->header.command);
+      const MessageHeader header = message->header.Reply(deadly ? EINVAL : 0);
+      if (!stream.Send({.header = header, .body = body, .payload = {}, .fds = {}}).ok()) {
         return;
       }
     }
@@ -81,6 +91,8 @@ class YesServer {
     return {};
   }
 
+  const std::optional<size_t> deadly_bytes_;
+  bool dead_ = false;
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };
@@ -125,6 +137,20 @@ TEST_F(ConformanceE2eTest, EndsWith1WhenARequiredCheckFails) {
                                  "DEVICE_GET_INFO: accepted, want it refused\n"));
   EXPECT_THAT(run.err, StartsWith("vfio-user: "));
   EXPECT_THAT(run.err, HasSubstr("required checks failed of 8\n"));
+}
+
+TEST_F(ConformanceE2eTest, EndsWith1WhenTheServerDiesOfTheLastCheckThatItPasses) {
+  const YesServer server(path_, 0);
+
+  const ToolRun run =
+      RunTool({"conformance", path_, "--only", "device-info/empty-body-is-refused"});
+
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.out, StartsWith("pass  required     device-info/empty-body-is-refused\n"
+                                  "fail  required     server/outlives-the-checks: since "
+                                  "device-info/empty-body-is-refused the server takes no client"));
+  EXPECT_THAT(run.out, HasSubstr("2 checks: 1 passed, 1 failed (1 of them required), 0 skipped\n"));
+  EXPECT_THAT(run.err, HasSubstr("the server takes no client"));
 }
 
 TEST_F(ConformanceE2eTest, PrintsJson) {

@@ -47,8 +47,6 @@ constexpr char kExamples[] =
 using Json = nlohmann::ordered_json;
 using Kind = CheckOutcome::Kind;
 
-constexpr std::string_view kNotRun = "not run:";
-
 struct Arguments {
   std::string socket_path;
   std::string only;
@@ -60,6 +58,11 @@ struct Arguments {
 struct Line {
   ServerCheck check;
   ServerCheckResult result;
+};
+
+struct SuiteRun {
+  std::vector<Line> lines;
+  std::string gone;  // Since when and why the server takes no client; empty while it does.
 };
 
 std::string_view KindName(Kind kind) {
@@ -138,34 +141,50 @@ absl::Status List(const std::vector<ServerCheck>& checks, const Arguments& argum
   return absl::OkStatus();
 }
 
-// A line as soon as it is known. A server that a check has killed is not asked any more.
-std::vector<Line> RunAll(const std::vector<ServerCheck>& checks, const SuiteOptions& options,
-                         const ServerTraits& traits, std::FILE* talk) {
-  std::vector<Line> lines;
-  std::string gone;
-  for (const ServerCheck& check : checks) {
-    Line line = {check, {CheckOutcome::Skipped(gone), "", absl::ZeroDuration()}};
-    if (gone.empty()) line.result = RunCheck(check, options, traits);
-    fmt::print(talk, "{}", Text(line));
-    (void)std::fflush(talk);
-    lines.push_back(line);
-    if (line.result.outcome.kind != Kind::kFailed) continue;
-    const absl::Status serves = StillServes(options);
-    if (serves.ok()) continue;
-    gone = fmt::format("{} since {} the server takes no client ({})", kNotRun, check.name,
-                       std::string(serves.message()));
-  }
-  return lines;
+// Why the server takes no client, if it does not, after `check`.
+std::string GoneSince(const ServerCheck& check, const SuiteOptions& options) {
+  const absl::Status serves = StillServes(options);
+  if (serves.ok()) return "";
+  return fmt::format("since {} the server takes no client ({})", check.name,
+                     std::string(serves.message()));
 }
 
-absl::Status Judge(const std::vector<Line>& lines) {
-  const size_t required = RequiredFailures(lines);
-  if (required > 0) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} required checks failed of {}", required, lines.size()));
+// Not one of the suite, which ends with it when a check has killed the server.
+Line LostServer(const std::string& gone) {
+  return {{"server/outlives-the-checks", "no client may end the server", Requirement::kRequired, nullptr},
+          {CheckOutcome::Failed(gone), "", absl::ZeroDuration()}};
+}
+
+// A line as soon as it is known. A server that a check has killed is not asked any more.
+SuiteRun RunAll(const std::vector<ServerCheck>& checks, const SuiteOptions& options,
+                const ServerTraits& traits, std::FILE* talk) {
+  SuiteRun run;
+  const auto add = [&](const Line& line) {
+    fmt::print(talk, "{}", Text(line));
+    (void)std::fflush(talk);
+    run.lines.push_back(line);
+  };
+  for (const ServerCheck& check : checks) {
+    if (!run.gone.empty()) {
+      add({check, {CheckOutcome::Skipped("not run: " + run.gone), "", absl::ZeroDuration()}});
+      continue;
+    }
+    const Line line = {check, RunCheck(check, options, traits)};
+    add(line);
+    const bool suspect =
+        line.result.outcome.kind == Kind::kFailed || run.lines.size() == checks.size();
+    if (suspect) run.gone = GoneSince(check, options);
   }
-  const std::string& last = Words(lines.back().result);
-  return last.starts_with(kNotRun) ? absl::UnavailableError(last) : absl::OkStatus();
+  if (!run.gone.empty()) add(LostServer(run.gone));
+  return run;
+}
+
+absl::Status Judge(const SuiteRun& run) {
+  if (!run.gone.empty()) return absl::UnavailableError(run.gone);
+  const size_t required = RequiredFailures(run.lines);
+  if (required == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{} required checks failed of {}", required, run.lines.size()));
 }
 
 absl::Status Conformance(const Arguments& arguments) {
@@ -187,14 +206,13 @@ absl::Status Conformance(const Arguments& arguments) {
     VFIO_USER_RETURN_IF_ERROR(Client::Connect(arguments.socket_path).status());
     return Annotate(traits.status(), arguments.socket_path);
   }
-  const std::vector<Line> lines =
-      RunAll(checks, options, *traits, arguments.json ? stderr : stdout);
+  const SuiteRun run = RunAll(checks, options, *traits, arguments.json ? stderr : stdout);
   if (arguments.json) {
-    fmt::print("{}\n", Report(lines).dump(2, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", Report(run.lines).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print("{}", Summary(lines));
+    fmt::print("{}", Summary(run.lines));
   }
-  return Judge(lines);
+  return Judge(run);
 }
 
 }  // namespace

@@ -98,7 +98,10 @@ void Seat::ServeClient(Socket socket) {
   MessageStream stream(std::move(socket), {});
   absl::StatusOr<AcceptedClient> negotiated = NegotiateVersion(stream, options_.terms);
   if (!negotiated.ok()) {
-    log_.Write(fmt::format("client turned away: {}", std::string(negotiated.status().message())));
+    log_.Write(
+        absl::IsUnavailable(negotiated.status())
+            ? "client left without VERSION"
+            : fmt::format("client turned away: {}", std::string(negotiated.status().message())));
     ForgetSocket();
     return;
   }
@@ -107,7 +110,9 @@ void Seat::ServeClient(Socket socket) {
       std::max(options_.terms.max_data_xfer_bytes + kMessageOverheadBytes, kLeastMaxMessageBytes));
   Connection connection(std::move(stream), *std::move(negotiated), *slot_, log_);
   const absl::Status end = connection.Serve();
-  log_.Write(fmt::format("client gone: {}", std::string(end.message())));
+  // To close the socket is how a client leaves: the protocol has no word for it.
+  log_.Write(absl::IsUnavailable(end) ? "client left"
+                                      : fmt::format("client lost: {}", std::string(end.message())));
   ForgetSocket();
 }
 

@@ -248,7 +248,7 @@ TEST_F(ServerDoorbellsTest, ForgetsWhatAClientRangThatIsGone) {
   client->peer().Close();
   // Once it is gone its rings are, and the worker may come to them.
   device_->go_on_.Put(true);
-  WaitForLog("client gone");
+  WaitForLog("client left");
   auto next = RawClient::Connect(path());
   ASSERT_THAT(next, IsOk());
   const std::vector<UniqueFd> same = Fds(*next, 0);

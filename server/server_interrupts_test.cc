@@ -236,7 +236,7 @@ TEST_F(ServerInterruptsTest, TheNextClientIsBoundByNothingOfTheLast) {
   SetIrqs(kNone | kMask, kMsix, 0, 4);
   Tell(0);
   client_.reset();
-  WaitForLog("client gone");
+  WaitForLog("client left");
 
   Connect();
   Bind(kMsix, 0);

@@ -58,8 +58,9 @@ absl::Status RemoveIfDead(const SocketAddress& address) {
     return errno == ENOENT ? absl::OkStatus() : ErrnoStatus(errno, address.path());
   }
   if (!S_ISSOCK(file.st_mode)) {
-    return absl::AlreadyExistsError(
-        fmt::format("{}: something that is not a socket is in the way", address.path()));
+    return absl::AlreadyExistsError(fmt::format(
+        "{}: something that is not a socket is in the way; remove it or use another path",
+        address.path()));
   }
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return ErrnoStatus(errno, "socket");
@@ -88,8 +89,12 @@ absl::StatusOr<Listener> Listener::Bind(const std::string& path, mode_t mode) {
   // time in which others could connect. umask() would be the other way, but it is the process's.
   if (::fchmod(fd.get(), mode) != 0) return ErrnoStatus(errno, "fchmod");
   if (::bind(fd.get(), address.get(), address.length()) != 0) {
-    if (errno == EADDRINUSE) return AnotherListens(path);
-    return ErrnoStatus(errno, fmt::format("listening at {}", path));
+    const int error = errno;
+    if (error == EADDRINUSE) return AnotherListens(path);
+    const bool nowhere = error == ENOENT;
+    return ErrnoStatus(error, fmt::format("{}: {}; {} another path", path,
+                                          nowhere ? "its directory is not there" : "cannot listen",
+                                          nowhere ? "make it or use" : "use"));
   }
   absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };
   if (::chmod(path.c_str(), mode) != 0) return ErrnoStatus(errno, path);

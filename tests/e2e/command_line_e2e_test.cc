@@ -48,6 +48,13 @@ TEST(CommandLineTest, HelpNamesEverySubcommand) {
   }
 }
 
+TEST(CommandLineTest, SaysItsVersion) {
+  const ToolRun run = RunTool({"--version"});
+
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.out, "vfio-user 0.1.0\n");
+}
+
 TEST(CommandLineTest, RejectsAMissingCommand) {
   const ToolRun run = RunTool({});
 
@@ -67,12 +74,15 @@ TEST(CommandLineTest, RejectsWhatNoCommandTakes) {
       {"read", "a", "bar9", "0"},
       {"read", "a", "bar0", "zero"},
       {"read", "a", "bar0", "0", "--width", "3"},
+      {"read", "a", "bar0", "0", "--count", "0"},
+      {"irq", "a", "msix", "4294967296", "--trigger"},
       {"write", "a", "bar0", "0"},
       {"write", "a", "bar0", "0", "0x100", "--width", "1"},
       {"copy", "a", "--in", "/dev/null"},
       {"copy", "a", "--in", "/dev/null", "--out", "/dev/null", "--path", "teleport"},
       {"demo", "--path", "auto"},
       {"demo", "--size", "many"},
+      {"demo", "--size", "0"},
       {"demo", "--size", "1", "--file", "/dev/null"},
       {"demo", "--file", "/nonexistent"},
       {"serve"},
@@ -201,6 +211,19 @@ TEST_F(RegisterCommandTest, RejectsAnOffsetBeyondTheRegion) {
   EXPECT_THAT(read.err, AllOf(IsOneErrorLine(), HasSubstr("0xffe"), HasSubstr("0x1000")));
   EXPECT_EQ(write.exit_code, 1);
   EXPECT_THAT(write.err, AllOf(IsOneErrorLine(), HasSubstr("0x1000")));
+}
+
+TEST_F(RegisterCommandTest, SaysTheSameOfAReadAndAWriteBeyondTheRegion) {
+  EXPECT_EQ(Run("read", {"bar0", "0x1000"}).err, Run("write", {"bar0", "0x1000", "1"}).err);
+}
+
+TEST_F(RegisterCommandTest, LeavesToTheDeviceWhichVectorsItHas) {
+  for (const char* const vector : {"1", "2048", "4294967295"}) {
+    const ToolRun run = Run("irq", {"msix", vector, "--trigger"});
+
+    EXPECT_EQ(run.exit_code, 1) << run.err;
+    EXPECT_THAT(run.err, AllOf(IsOneErrorLine(), HasSubstr("has no msix vector")));
+  }
 }
 
 TEST_F(RegisterCommandTest, SaysWhatTheDeviceRefuses) {

@@ -108,7 +108,7 @@ TEST_F(DmaCopyPartsTest, IrqRejectsWhatItCannotDo) {
                                                        {"msix", "zero", "--trigger"},
                                                        {"nmi", "0"},
                                                        {"msix", "0", "--wait", "long"},
-                                                       {"msix", "4096", "--trigger"},
+                                                       {"msix", "4294967296", "--trigger"},
                                                        {"msix", "0", "--mask", "--unmask"}};
   for (const std::vector<std::string>& rest : wrong) {
     const ToolRun run = Run("irq", rest);

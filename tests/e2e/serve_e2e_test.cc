@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <span>
 #include <string>
@@ -62,6 +63,7 @@ class Serve {
     return line;
   }
   ChildProcess& process() { return *process_; }
+  FdView input() const { return stdin_; }
   void CloseStdin() { stdin_.Reset(); }
 
  private:
@@ -129,6 +131,18 @@ TEST_F(ServeTest, EndsWithItsStandardInputWhenAsked) {
   EXPECT_EQ(end->exit_code, 0);
 }
 
+TEST_F(ServeTest, GoesOnWhileItsStandardInputSaysSomething) {
+  Serve serve({"null", "--socket", path_, "--until-eof"});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+
+  ASSERT_EQ(::write(serve.input().get(), "\n", 1), 1);
+
+  EXPECT_EQ(RunTool({"info", path_}).exit_code, 0);
+  EXPECT_EQ(RunTool({"info", path_}).exit_code, 0);
+  serve.CloseStdin();
+  EXPECT_THAT(serve.process().Wait(kLong), IsOk());
+}
+
 TEST_F(ServeTest, RefusesASocketThatIsServed) {
   Serve first({"null", "--socket", path_});
   ASSERT_EQ(first.Line(), "serving null at " + path_);
@@ -154,12 +168,21 @@ TEST_F(ServeTest, ReplacesASocketThatAKilledServerLeft) {
 }
 
 TEST_F(ServeTest, RefusesAPathThatIsAFile) {
-  const std::string file = ToolPath();
+  const std::string file = directory_.File("file");
+  std::ofstream(file) << "somebody's";
 
   const ToolRun run = RunTool({"serve", "null", "--socket", file});
 
-  EXPECT_NE(run.exit_code, 0);
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("in the way; remove it or use another path"));
   EXPECT_TRUE(std::filesystem::is_regular_file(file));
+}
+
+TEST_F(ServeTest, SaysWhatToDoAboutADirectoryThatIsNotThere) {
+  const ToolRun run = RunTool({"serve", "null", "--socket", directory_.File("none/socket")});
+
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("its directory is not there; make it or use another path"));
 }
 
 TEST_F(ServeTest, RefusesASecondClientAtOnceAndKeepsTheFirst) {
@@ -178,7 +201,7 @@ TEST_F(ServeTest, RefusesASecondClientAtOnceAndKeepsTheFirst) {
 
 TEST_F(ServeTest, GivesEduTheDmaMaskThatItIsToldTo) {
   Serve serve({"edu", "--socket", path_, "--dma-mask", "0xffffffffffffffff"});
-  ASSERT_EQ(serve.Line(), "serving edu at " + path_);
+  ASSERT_EQ(serve.Line(), "serving edu at " + path_ + ", DMA mask 0xffffffffffffffff");
   const absl::StatusOr<Client> client = Client::Connect(path_);
   ASSERT_THAT(client, IsOk());
   ASSERT_THAT(client->OpenPci()->EnableBusMaster(), IsOk());
@@ -202,6 +225,15 @@ TEST_F(ServeTest, GivesEduTheDmaMaskThatItIsToldTo) {
   }
 
   EXPECT_THAT(memory, Each(std::byte{0}));
+}
+
+TEST_F(ServeTest, SaysPlainlyThatAClientLeftWhenVerbose) {
+  Serve serve({"null", "--socket", path_, "--verbose"});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+
+  ASSERT_EQ(RunTool({"irq", path_}).err, "the device has no interrupts\n");
+
+  EXPECT_EQ(serve.Line(), "null at " + path_ + ": client left");
 }
 
 TEST_F(ServeTest, SaysWhatItRefusesWhenVerbose) {

@@ -70,12 +70,13 @@ absl::StatusOr<uint64_t> ParseNumber(std::string_view text) {
 absl::StatusOr<uint64_t> ParseByteCount(std::string_view text) {
   constexpr std::string_view kUnits = "KMG";
   const size_t unit = text.empty() ? std::string_view::npos : kUnits.find(text.back());
-  if (unit == std::string_view::npos) return ParseNumber(text);
-  const unsigned shift = 10 * (static_cast<unsigned>(unit) + 1);
-  absl::StatusOr<uint64_t> count = ParseNumber(text.substr(0, text.size() - 1));
+  const bool plain = unit == std::string_view::npos;
+  const unsigned shift = plain ? 0 : 10 * (static_cast<unsigned>(unit) + 1);
+  absl::StatusOr<uint64_t> count = ParseNumber(text.substr(0, text.size() - (plain ? 0 : 1)));
   if (!count.ok()) {
-    return absl::InvalidArgumentError(
-        fmt::format("\"{}\" is no number of bytes; give one like 4096, 0x1000 or 64M", text));
+    return absl::InvalidArgumentError(fmt::format(
+        "\"{}\" is no number of bytes of 64 bits; give one like 4096, 0x1000, 64K, 64M or 1G",
+        text));
   }
   if (*count > UINT64_MAX >> shift) {
     return absl::InvalidArgumentError(fmt::format("{} bytes do not fit 64 bits", text));

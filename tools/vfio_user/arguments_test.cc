@@ -50,7 +50,7 @@ TEST(ParseByteCountTest, TakesNumbersAndUnits) {
 
 TEST(ParseByteCountTest, RejectsOtherUnitsAndOverflow) {
   EXPECT_THAT(ParseByteCount("M"), StatusIs(kInvalid, HasSubstr("\"M\"")));
-  EXPECT_THAT(ParseByteCount("64MB"), StatusIs(kInvalid));
+  EXPECT_THAT(ParseByteCount("64MB"), StatusIs(kInvalid, HasSubstr("64K, 64M or 1G")));
   EXPECT_THAT(ParseByteCount("17179869184G"), StatusIs(kInvalid, HasSubstr("64 bits")));
   EXPECT_THAT(ParseByteCount(""), StatusIs(kInvalid));
 }

@@ -21,6 +21,8 @@ constexpr char kDescription[] =
     "Devices that other processes serve over the vfio-user protocol, used from the command line.\n"
     "Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the peer or the device\n"
     "refused or broke, 2 the command line was wrong. Numbers may be decimal or 0x...";
+// That of MODULE.bazel.
+constexpr char kVersion[] = "vfio-user 0.1.0";
 constexpr char kExamples[] =
     "Start with:\n"
     "  vfio-user demo\n"
@@ -65,6 +67,7 @@ int ParseAndRun(int argc, const char* const* argv) {
   CLI::App app(kDescription, "vfio-user");
   app.footer(kExamples);
   app.require_subcommand(0, 1);
+  app.set_version_flag("--version", kVersion, "print the version, and end");
   std::map<std::string, Action> actions;
   for (const Subcommand& subcommand : Subcommands()) {
     CLI::App* sub = app.add_subcommand(subcommand.name, subcommand.help);

@@ -20,6 +20,7 @@
 #include "tools/vfio_user/byte_text.h"
 #include "tools/vfio_user/child_server.h"
 #include "tools/vfio_user/dma_buffer.h"
+#include "tools/vfio_user/exit_code.h"
 #include "tools/vfio_user/input_file.h"
 #include "tools/vfio_user/round_trip.h"
 #include "tools/vfio_user/stop_signals.h"
@@ -44,6 +45,7 @@ struct Arguments {
 };
 
 absl::StatusOr<std::vector<std::byte>> LoadData(const Arguments& arguments) {
+  if (arguments.size == 0) return UsageError("--size is 0, want at least 1; give one like 64M");
   if (arguments.file.empty()) return PseudoRandomBytes(arguments.size);
   VFIO_USER_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(arguments.file));
   return file.ReadAll();
@@ -118,8 +120,11 @@ Action AddDemo(CLI::App& app) {
   CLI::Option* const file =
       app.add_option("--file", arguments->file, "the bytes to move; generated ones without it")
           ->type_name("FILE");
-  AddByteCount(app, {"--size", "BYTES", "of generated data, as in 64M (the default)"},
-               arguments->size)
+  AddByteCount(
+      app,
+      {"--size", "BYTES",
+       "of generated data; K, M or G behind the number are powers of 1024: 64M (the default)"},
+      arguments->size)
       ->excludes(file);
   AddDemoPath(app, arguments->path);
   app.add_flag("--json", arguments->json, "print JSON");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,9 +59,9 @@ absl::Status CheckUsage(const Arguments& arguments) {
     return UsageError("no vector to act on; give TYPE and VECTOR, as in msix 0");
   }
   if (!arguments.vector) return UsageError("VECTOR is missing; give its number after TYPE");
-  if (*arguments.vector >= kMaxIrqVectors) {
-    return UsageError(
-        fmt::format("{} is no vector; give 0 to {}", *arguments.vector, kMaxIrqVectors - 1));
+  // What the device has is for it to say.
+  if (*arguments.vector > UINT32_MAX) {
+    return UsageError(fmt::format("{} is no vector; give a number of 32 bits", *arguments.vector));
   }
   // Range lets it pass.
   if (arguments.wait_seconds && std::isnan(*arguments.wait_seconds)) {
@@ -74,9 +75,11 @@ absl::Status List(const Client& client, const Arguments& arguments) {
   VFIO_USER_ASSIGN_OR_RETURN(const DeviceInfo device, client.GetDeviceInfo());
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   const uint32_t count = std::min(device.num_irqs, kMaxIrqTypes);
+  bool none = true;
   for (uint32_t i = 0; i < count; ++i) {
     VFIO_USER_ASSIGN_OR_RETURN(const IrqInfo info, client.GetIrqInfo(IrqIndex{i}));
     if (info.count == 0) continue;
+    none = false;
     if (arguments.json) {
       list.push_back(
           {{"type", ToText(info.index)}, {"vectors", info.count}, {"flags", ToText(info.flags)}});
@@ -85,6 +88,7 @@ absl::Status List(const Client& client, const Arguments& arguments) {
     }
   }
   if (arguments.json) fmt::print("{}\n", list.dump(2));
+  if (none) fmt::print(stderr, "the device has no interrupts\n");
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/format.h"
 #include "tools/vfio_user/arguments.h"
+#include "tools/vfio_user/exit_code.h"
 #include "tools/vfio_user/register_access.h"
 #include "tools/vfio_user/subcommand.h"
 
@@ -36,21 +37,14 @@ struct Arguments {
   bool json = false;
 };
 
-// Before anything is read, so that a count that is too large does not end in half an answer.
-absl::Status CheckRange(const Arguments& arguments, const Region& region) {
-  const uint64_t size = region.size();
-  if (arguments.offset <= size && arguments.count <= (size - arguments.offset) / arguments.width) {
-    return absl::OkStatus();
-  }
-  return absl::OutOfRangeError(fmt::format(
-      "{} registers of {} bytes at {:#x} leave region {}, which has {:#x} bytes; read less",
-      arguments.count, arguments.width, arguments.offset, arguments.region, size));
-}
-
 absl::Status Read(const Arguments& arguments) {
+  if (arguments.count == 0)
+    return UsageError("--count is 0; give how many registers to read, at least 1");
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
   VFIO_USER_ASSIGN_OR_RETURN(const Region region, OpenRegionForUser(client, arguments.region));
-  VFIO_USER_RETURN_IF_ERROR(CheckRange(arguments, region));
+  // Before anything is read, so that a count that is too large does not end in half an answer.
+  VFIO_USER_RETURN_IF_ERROR(
+      CheckInside(region, arguments.offset, arguments.width, arguments.count));
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (uint64_t i = 0; i < arguments.count; ++i) {
     const uint64_t offset = arguments.offset + i * arguments.width;

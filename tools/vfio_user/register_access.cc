@@ -69,6 +69,15 @@ absl::StatusOr<Region> OpenRegionForUser(const Client& client, RegionIndex index
       fmt::format("the device has no region {}; `vfio-user info` shows those it has", index));
 }
 
+absl::Status CheckInside(const Region& region, uint64_t offset, uint64_t width, uint64_t count) {
+  const uint64_t size = region.size();
+  if (offset <= size && count <= (size - offset) / width) return absl::OkStatus();
+  return absl::OutOfRangeError(fmt::format(
+      "{} of {} bytes at {}+{:#x} {} the region, which has {:#x} bytes; see `vfio-user info`",
+      count == 1 ? "a register" : fmt::format("{} registers", count), width, region.info().index,
+      offset, count == 1 ? "leaves" : "leave", size));
+}
+
 absl::StatusOr<uint64_t> ReadRegister(const Region& region, uint64_t offset, uint64_t width) {
   const absl::StatusOr<uint64_t> value = ReadWidth(region, offset, width);
   if (value.ok()) return value;

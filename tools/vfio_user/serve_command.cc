@@ -48,14 +48,24 @@ struct Arguments {
   bool until_eof = false;
 };
 
-// Until a signal has come or, if that is asked for, standard input is closed.
+// Takes what standard input has, which is nobody's. False at its end.
+bool InputGoesOn() {
+  std::array<char, 4096> ignored;
+  const ssize_t count = ::read(STDIN_FILENO, ignored.data(), ignored.size());
+  return count > 0 || (count < 0 && (errno == EINTR || errno == EAGAIN));
+}
+
+// Until a signal has come or, if that is asked for, standard input is at its end.
 absl::Status WaitForTheEnd(const StopSignals& signals, const Arguments& arguments) {
   std::array<pollfd, 2> fds = {{{signals.fd().get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
   const nfds_t count = arguments.until_eof ? 2 : 1;
-  while (::poll(fds.data(), count, -1) < 0) {
-    if (errno != EINTR) return ErrnoStatus(errno, "poll");
+  while (true) {
+    if (::poll(fds.data(), count, -1) < 0) {
+      if (errno != EINTR) return ErrnoStatus(errno, "poll");
+      continue;
+    }
+    if (fds[0].revents != 0 || !InputGoesOn()) return absl::OkStatus();
   }
-  return absl::OkStatus();
 }
 
 // Clients send descriptors for every mapping that has a file; the usual soft limit of 1,024 is
@@ -117,10 +127,13 @@ absl::Status Serve(const Arguments& arguments) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
   VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(options));
+  const std::string mask = arguments.dma_mask_option->count() == 0
+                               ? ""
+                               : fmt::format(", DMA mask {:#x}", arguments.dma_mask);
   for (const std::string& path : arguments.socket_paths) {
     VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Make(*entry, arguments));
     VFIO_USER_RETURN_IF_ERROR(server->Listen(path, std::move(device)));
-    fmt::print(stderr, "serving {} at {}\n", entry->name, path);
+    fmt::print(stderr, "serving {} at {}{}\n", entry->name, path, mask);
   }
   return WaitForTheEnd(signals, arguments);
 }
@@ -139,10 +152,10 @@ Action AddServe(CLI::App& app) {
       {"--dma-mask", "NUMBER", "edu: the address bits that its DMA has; 0xfffffff if not given"},
       arguments->dma_mask);
   app.add_flag("--list", arguments->list, "print the devices there are, a line each, and end");
-  app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused and who is lost");
+  app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused, and who leaves");
   app.add_flag(
       "--until-eof", arguments->until_eof,
-      "end as well when standard input is closed: a pipe from whoever must not be outlived");
+      "end as well at the end of standard input: a pipe from whoever must not be outlived");
   app.footer(kExamples);
   return [arguments] { return Serve(*arguments); };
 }

@@ -39,6 +39,7 @@ absl::Status Write(const Arguments& arguments) {
   }
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
   VFIO_USER_ASSIGN_OR_RETURN(const Region region, OpenRegionForUser(client, arguments.region));
+  VFIO_USER_RETURN_IF_ERROR(CheckInside(region, arguments.offset, arguments.width, 1));
   return WriteRegister(region, arguments.offset, arguments.width, arguments.value);
 }
 

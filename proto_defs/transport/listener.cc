@@ -51,11 +51,18 @@ absl::Status AnotherListens(const std::string& path) {
       fmt::format("{}: another server listens there; stop it or use another path", path));
 }
 
+absl::Status CannotListen(const std::string& path, int error) {
+  const bool nowhere = error == ENOENT || error == ENOTDIR;
+  return ErrnoStatus(error, fmt::format("{}: {}; {} another path", path,
+                                        nowhere ? "its directory is not there" : "cannot listen",
+                                        nowhere ? "make it or use" : "use"));
+}
+
 // Removes the socket at `address` if nobody listens on it.
 absl::Status RemoveIfDead(const SocketAddress& address) {
   struct stat file = {};
   if (::lstat(address.path().c_str(), &file) != 0) {
-    return errno == ENOENT ? absl::OkStatus() : ErrnoStatus(errno, address.path());
+    return errno == ENOENT ? absl::OkStatus() : CannotListen(address.path(), errno);
   }
   if (!S_ISSOCK(file.st_mode)) {
     return absl::AlreadyExistsError(fmt::format(
@@ -91,10 +98,7 @@ absl::StatusOr<Listener> Listener::Bind(const std::string& path, mode_t mode) {
   if (::bind(fd.get(), address.get(), address.length()) != 0) {
     const int error = errno;
     if (error == EADDRINUSE) return AnotherListens(path);
-    const bool nowhere = error == ENOENT;
-    return ErrnoStatus(error, fmt::format("{}: {}; {} another path", path,
-                                          nowhere ? "its directory is not there" : "cannot listen",
-                                          nowhere ? "make it or use" : "use"));
+    return CannotListen(path, error);
   }
   absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };
   if (::chmod(path.c_str(), mode) != 0) return ErrnoStatus(errno, path);

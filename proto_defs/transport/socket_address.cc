@@ -33,7 +33,7 @@ absl::StatusOr<SocketAddress> SocketAddress::Of(const std::string& path) {
 }
 
 absl::Status SocketAddress::ConnectError(int error) const {
-  if (error == ENOENT) {
+  if (error == ENOENT || error == ENOTDIR) {
     return ErrnoStatus(error,
                        fmt::format("{}: no server there; start one, or check the path", path_));
   }
@@ -45,6 +45,11 @@ absl::Status SocketAddress::ConnectError(int error) const {
     return ErrnoStatus(
         error,
         fmt::format("{}: run as the user whose socket it is, or have it opened to you", path_));
+  }
+  if (error == EPROTOTYPE) {
+    return ErrnoStatus(error, fmt::format("{}: not a stream socket; name the one that the server "
+                                          "listens on",
+                                          path_));
   }
   if (error != ECONNREFUSED) return ErrnoStatus(error, path_);
   struct stat file = {};

@@ -71,8 +71,11 @@ TEST(SocketAddressTest, ConnectErrorSaysWhatToDo) {
   EXPECT_EQ(ErrnoOf(missing), ENOENT);
   EXPECT_THAT(address->ConnectError(EAGAIN), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(address->ConnectError(EACCES), StatusIs(absl::StatusCode::kPermissionDenied));
-  EXPECT_THAT(address->ConnectError(ENOTDIR), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(address->ConnectError(EPROTOTYPE), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(address->ConnectError(ENOTDIR),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("check the path")));
+  EXPECT_THAT(
+      address->ConnectError(EPROTOTYPE),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("name the one that the server")));
 }
 
 TEST(SocketAddressTest, ConnectErrorTellsAFileFromADeadSocket) {

@@ -108,6 +108,9 @@ TEST_F(DmaCopyPartsTest, IrqRejectsWhatItCannotDo) {
                                                        {"msix", "zero", "--trigger"},
                                                        {"nmi", "0"},
                                                        {"msix", "0", "--wait", "long"},
+                                                       {"msix", "0", "--wait", "nan"},
+                                                       {"msix", "0", "--wait", "-1"},
+                                                       {"msix", "0", "--wait", "86401"},
                                                        {"msix", "4294967296", "--trigger"},
                                                        {"msix", "0", "--mask", "--unmask"}};
   for (const std::vector<std::string>& rest : wrong) {

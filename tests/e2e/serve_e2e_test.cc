@@ -179,10 +179,13 @@ TEST_F(ServeTest, RefusesAPathThatIsAFile) {
 }
 
 TEST_F(ServeTest, SaysWhatToDoAboutADirectoryThatIsNotThere) {
-  const ToolRun run = RunTool({"serve", "null", "--socket", directory_.File("none/socket")});
+  std::ofstream(directory_.File("file")) << "no directory";
+  for (const char* const path : {"none/socket", "file/socket"}) {
+    const ToolRun run = RunTool({"serve", "null", "--socket", directory_.File(path)});
 
-  EXPECT_EQ(run.exit_code, 1);
-  EXPECT_THAT(run.err, HasSubstr("its directory is not there; make it or use another path"));
+    EXPECT_EQ(run.exit_code, 1) << path;
+    EXPECT_THAT(run.err, HasSubstr("its directory is not there; make it or use another path"));
+  }
 }
 
 TEST_F(ServeTest, RefusesASecondClientAtOnceAndKeepsTheFirst) {

@@ -1,4 +1,6 @@
 // Every subcommand as a user types it, its failures included.
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -26,6 +28,22 @@ using ::testing::StartsWith;
 // What every error looks like: one line, that starts with the tool's name.
 MATCHER(IsOneErrorLine, "") {
   return arg.starts_with("vfio-user: ") && arg.find('\n') == arg.size() - 1;
+}
+
+size_t LongestLine(const std::string& text) {
+  size_t longest = 0;
+  for (size_t begin = 0, end = 0; begin < text.size(); begin = end + 1) {
+    end = std::min(text.find('\n', begin), text.size());
+    longest = std::max(longest, end - begin);
+  }
+  return longest;
+}
+
+TEST(CommandLineTest, HelpFitsATerminal) {
+  EXPECT_LE(LongestLine(RunTool({"--help"}).out), 80u);
+  for (const Subcommand& subcommand : Subcommands()) {
+    EXPECT_LE(LongestLine(RunTool({subcommand.name, "--help"}).out), 80u) << subcommand.name;
+  }
 }
 
 TEST(CommandLineTest, EverySubcommandExplainsItself) {

@@ -156,9 +156,10 @@ CLI::Option* AddIrqType(CLI::App& app, std::optional<IrqIndex>& into) {
 }
 
 CLI::Option* AddDmaPath(CLI::App& app, DmaPath& into) {
-  const OptionText text = {"--path", "PATH",
-                           "how the device reaches the memory: mmap, file-io, message, or auto "
-                           "for the best that this server allows (the default)"};
+  const OptionText text = {
+      "--path", "PATH",
+      "how the device reaches the memory: mmap, file-io,\nmessage, or auto for the best that "
+      "this server\nallows (the default)"};
   return AddParsed<DmaPath>(app, text, into, ParseDmaPath);
 }
 

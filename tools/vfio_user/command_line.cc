@@ -18,9 +18,10 @@ namespace vfio_user {
 namespace {
 
 constexpr char kDescription[] =
-    "Devices that other processes serve over the vfio-user protocol, used from the command line.\n"
-    "Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the peer or the device\n"
-    "refused or broke, 2 the command line was wrong. Numbers may be decimal or 0x...";
+    "Devices that other processes serve over the vfio-user protocol, used from the\n"
+    "command line. Data goes to stdout, everything else to stderr. Exit codes: 0\n"
+    "done, 1 the peer or the device refused or broke, 2 the command line was wrong.\n"
+    "Numbers may be decimal or 0x...";
 // That of MODULE.bazel.
 constexpr char kVersion[] = "vfio-user 0.1.0";
 constexpr char kExamples[] =

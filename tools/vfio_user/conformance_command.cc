@@ -30,15 +30,14 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "Each check connects anew, so the server has to take one client after another; it gets "
-    "requests\n"
-    "that no client sends, and its device is reset. Not for a server that is in use.\n"
+    "Each check connects anew, so the server has to take one client after another; it\n"
+    "gets requests that no client sends, and its device is reset. Not for a server\n"
+    "that is in use.\n"
     "  required     the specification says so\n"
-    "  recommended  the specification leaves it open; keeps bad clients from doing harm\n"
+    "  recommended  the specification leaves it open; keeps bad clients harmless\n"
     "  peer quirk   what clients that are in use need beside the specification\n"
-    "A check that does not apply to the device is skipped, and says why. Exit code 1 when a "
-    "required\n"
-    "one fails.\n"
+    "A check that does not apply to the device is skipped, and says why. Exit code 1\n"
+    "when a required one fails.\n"
     "Examples:\n"
     "  vfio-user conformance --list\n"
     "  vfio-user conformance /tmp/copy.sock\n"
@@ -151,7 +150,8 @@ std::string GoneSince(const ServerCheck& check, const SuiteOptions& options) {
 
 // Not one of the suite, which ends with it when a check has killed the server.
 Line LostServer(const std::string& gone) {
-  return {{"server/outlives-the-checks", "no client may end the server", Requirement::kRequired, nullptr},
+  return {{"server/outlives-the-checks", "no client may end the server", Requirement::kRequired,
+           nullptr},
           {CheckOutcome::Failed(gone), "", absl::ZeroDuration()}};
 }
 

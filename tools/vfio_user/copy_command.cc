@@ -29,8 +29,9 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "The file is read into memory from malloc (a memfd for mmap) that the device copies to other\n"
-    "such memory, from where it is written. FILE appears under its name only when it is complete.\n"
+    "The file is read into memory from malloc (a memfd for mmap) that the device\n"
+    "copies to other such memory, from where it is written. FILE appears under its\n"
+    "name only when it is complete.\n"
     "Examples:\n"
     "  vfio-user copy /tmp/copy.sock --in disk.img --out copy.img\n"
     "  vfio-user copy /tmp/copy.sock --in disk.img --out copy.img --path message";

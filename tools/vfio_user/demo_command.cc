@@ -30,8 +30,9 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "Paths: file-io (the server reads and writes memory from malloc through /proc/self/mem), mmap\n"
-    "(it maps a memfd), message (it asks this process for each piece).\n"
+    "Paths: file-io (the server reads and writes memory from malloc through\n"
+    "/proc/self/mem), mmap (it maps a memfd), message (it asks this process for each\n"
+    "piece).\n"
     "Examples:\n"
     "  vfio-user demo\n"
     "  vfio-user demo --file /usr/bin/env --path file-io\n"
@@ -120,11 +121,10 @@ Action AddDemo(CLI::App& app) {
   CLI::Option* const file =
       app.add_option("--file", arguments->file, "the bytes to move; generated ones without it")
           ->type_name("FILE");
-  AddByteCount(
-      app,
-      {"--size", "BYTES",
-       "of generated data; K, M or G behind the number are powers of 1024: 64M (the default)"},
-      arguments->size)
+  AddByteCount(app,
+               {"--size", "BYTES",
+                "of generated data, with K, M or G for powers of\n1024: 64M (the default)"},
+               arguments->size)
       ->excludes(file);
   AddDemoPath(app, arguments->path);
   app.add_flag("--json", arguments->json, "print JSON");

@@ -31,11 +31,11 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "Without a TYPE prints `TYPE VECTORS FLAGS`, a line for each. With one, binds the vector,\n"
-    "masks or unmasks it, triggers it and waits for it, as far as that was asked for and in this\n"
-    "order; --wait prints `TYPE VECTOR SIGNALS`, or fails when there was none in time. A mask "
-    "goes\n"
-    "with this client, as bindings do, and nobody else can use the device meanwhile.\n"
+    "Without a TYPE prints `TYPE VECTORS FLAGS`, a line for each. With one, binds the\n"
+    "vector, masks or unmasks it, triggers it and waits for it, as far as that was\n"
+    "asked for and in this order; --wait prints `TYPE VECTOR SIGNALS`, or fails when\n"
+    "there was none in time. A mask goes with this client, as bindings do, and nobody\n"
+    "else can use the device meanwhile.\n"
     "Examples:\n"
     "  vfio-user irq /tmp/copy.sock\n"
     "  vfio-user irq /tmp/copy.sock msix 0 --wait 10\n"

@@ -27,9 +27,9 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "The file is read once before, to see that it is whole. The device runs on afterwards; when "
-    "it\n"
-    "does not take the state, or not all of it comes, it has lost its own and is reset.\n"
+    "The file is read once before, to see that it is whole. The device runs on\n"
+    "afterwards; when it does not take the state, or not all of it comes, it has lost\n"
+    "its own and is reset.\n"
     "Examples:\n"
     "  vfio-user save /tmp/copy.sock copy.state\n"
     "  vfio-user load /tmp/other.sock copy.state";

@@ -35,8 +35,7 @@ absl::Status Reset(const Arguments& arguments) {
 Action AddReset(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   AddSocketPath(app, arguments->socket_path);
-  app.add_flag("--flr", arguments->function_level,
-               "by the function level reset of its PCI Express capability");
+  app.add_flag("--flr", arguments->function_level, "by its PCI Express function level reset");
   app.footer(kExamples);
   return [arguments] { return Reset(*arguments); };
 }

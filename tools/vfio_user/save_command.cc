@@ -30,8 +30,8 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "The device stops while it is read, and runs on afterwards, also when something fails. FILE\n"
-    "appears under its name only when it is complete.\n"
+    "The device stops while it is read, and runs on afterwards, also when something\n"
+    "fails. FILE appears under its name only when it is complete.\n"
     "Examples:\n"
     "  vfio-user save /tmp/copy.sock copy.state\n"
     "  vfio-user load /tmp/other.sock copy.state";

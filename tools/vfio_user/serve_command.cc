@@ -30,8 +30,9 @@ namespace vfio_user {
 namespace {
 
 constexpr char kExamples[] =
-    "One client at a time uses the device at a socket. Each socket has a device of its own, whose\n"
-    "registers outlive a client. SIGTERM and SIGINT end the server and remove the sockets.\n"
+    "One client at a time uses the device at a socket. Each socket has a device of\n"
+    "its own, whose registers outlive a client. SIGTERM and SIGINT end the server and\n"
+    "remove the sockets.\n"
     "Examples:\n"
     "  vfio-user serve --list\n"
     "  vfio-user serve dma-copy --socket /tmp/copy.sock\n"
@@ -148,14 +149,12 @@ Action AddServe(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(CheckSocketPath);
   arguments->dma_mask_option = AddNumber(
-      app,
-      {"--dma-mask", "NUMBER", "edu: the address bits that its DMA has; 0xfffffff if not given"},
+      app, {"--dma-mask", "NUMBER", "edu: which address bits its DMA has; 0xfffffff\nif not given"},
       arguments->dma_mask);
   app.add_flag("--list", arguments->list, "print the devices there are, a line each, and end");
   app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused, and who leaves");
-  app.add_flag(
-      "--until-eof", arguments->until_eof,
-      "end as well at the end of standard input: a pipe from whoever must not be outlived");
+  app.add_flag("--until-eof", arguments->until_eof,
+               "end at the end of standard input too: a pipe from\nwhoever must not be outlived");
   app.footer(kExamples);
   return [arguments] { return Serve(*arguments); };
 }

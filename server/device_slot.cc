@@ -16,8 +16,6 @@ absl::StatusOr<std::unique_ptr<DeviceSlot>> DeviceSlot::Create(std::unique_ptr<D
   VFIO_USER_ASSIGN_OR_RETURN(
       slot->worker_, Thread::Start("vfio-worker", [queue = &slot->work_] { queue->Run(); }));
   slot->device_->Attach(*slot);
-  VFIO_USER_ASSIGN_OR_RETURN(slot->doorbells_,
-                             Doorbells::Create(*slot->device_, slot->work_, *options.poller));
   return slot;
 }
 
@@ -30,7 +28,8 @@ DeviceSlot::DeviceSlot(std::unique_ptr<Device> device, const Options& options)
       pci_(*device, interrupts_, dma_),
       mask_events_(interrupts_, poller_),
       device_(std::move(device)),
-      migration_(*device_, *this, work_) {}
+      migration_(*device_, *this, work_),
+      doorbells_(*device_, work_, poller_) {}
 
 DeviceSlot::~DeviceSlot() {
   work_.Close();
@@ -63,6 +62,7 @@ void DeviceSlot::Reset(std::function<void()> done) {
   }
   migration_.ResetBegins();
   work_.Post([this, done = std::move(done)] {
+    doorbells_.Forget();
     device_->Reset();
     pci_.Reset();
     {
@@ -84,13 +84,16 @@ void DeviceSlot::ClientGone() {
   mask_events_.DropAll();
   interrupts_.DropAll();
   pci_.ClientGone();
-  doorbells_->Drain();
+  doorbells_.ClientGone();
   work_.WaitUntilIdle();
   migration_.ClientGone();
   work_.WaitUntilIdle();
 }
 
 void DeviceSlot::SaveInto(SavedState& state) {
+  // Before the device is asked for its own state, which they may change: whoever rang sees the
+  // device stopped and does not ring again.
+  doorbells_.HandOn();
   state.config = pci_.SaveConfig();
   state.interrupts = pci_.SaveInterrupts();
 }

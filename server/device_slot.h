@@ -67,7 +67,7 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   WorkQueue& work() { return work_; }
   Migration& migration() { return migration_; }
   EventPoller& poller() { return poller_; }
-  Doorbells& doorbells() { return *doorbells_; }
+  Doorbells& doorbells() { return doorbells_; }
 
   // nullptr for an index that is no PCI device's.
   const RegionInfo* region(RegionIndex index) const;
@@ -78,7 +78,8 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
 
   // Resets device and configuration space on the worker, once what it does now was cancelled, and
   // then calls `done` there. What the client mapped and bound stays, and so does its log of writes;
-  // the device runs again, whatever its migration state was.
+  // doorbells that it rang before and the device was not told of are forgotten. The device runs
+  // again, whatever its migration state was.
   void Reset(std::function<void()> done);
 
   // DMA messages go over `channel`: see ClientDmaSpace::Connect.
@@ -110,7 +111,7 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   // Destroyed first, because it uses all of the above; the worker, which uses it, is joined before.
   std::unique_ptr<Device> device_;
   Migration migration_;
-  std::unique_ptr<Doorbells> doorbells_;
+  Doorbells doorbells_;
   Thread worker_;
 };
 

@@ -20,8 +20,8 @@ class Migratable {
 
   // Come to rest. Runs on the protocol thread and does not wait: work that runs finishes what it
   // has begun (one descriptor, not a ring) and ends. Until Resume() nothing is to be posted and no
-  // interrupt sent; register accesses still come, and what they start is kept for Resume(). A reset
-  // does not end the pause.
+  // interrupt sent; register accesses and doorbells still come, and what they start is kept for
+  // Resume(). A reset does not end the pause.
   virtual void Pause() = 0;
   // Go on from where Pause() found it, or from what Restore() brought. On the worker thread, so
   // that it comes after Restore().

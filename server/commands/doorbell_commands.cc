@@ -34,7 +34,8 @@ absl::Status HandleDeviceGetRegionIoFds(ClientContext& client, IncomingCommand& 
     return absl::InvalidArgumentError(
         fmt::format("DEVICE_GET_REGION_IO_FDS: the device has no region {}", request.index));
   }
-  Doorbells::Offer offer = client.slot.doorbells().Of(request.index, client.max_msg_fds);
+  VFIO_USER_ASSIGN_OR_RETURN(Doorbells::Offer offer,
+                             client.slot.doorbells().OfferOf(request.index, client.max_msg_fds));
   RegionIoFdsReply reply;
   reply.index = request.index;
   reply.entries = std::move(offer.entries);

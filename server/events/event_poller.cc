@@ -15,7 +15,9 @@ namespace {
 constexpr uint64_t kStopId = 0;
 
 absl::Status AddToEpoll(const UniqueFd& epoll, const UniqueFd& fd, uint64_t id) {
-  epoll_event event = {.events = EPOLLIN, .data = {.u64 = id}};
+  // By edges, so that a counter which is left above 0 keeps the thread busy no longer than whoever
+  // signals it: an eventfd that the client made a semaphore takes as many reads as it counts.
+  epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.u64 = id}};
   if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd.get(), &event) == 0) return absl::OkStatus();
   // Of the kernel's memory, or of what fs.epoll.max_user_watches allows.
   if (errno == ENOMEM || errno == ENOSPC) {
@@ -89,9 +91,7 @@ void EventPoller::Handle(uint64_t id) {
     watched = found->second;
     running_ = id;
   }
-  // Others may have read it meanwhile.
-  const uint64_t count = watched->event->Take();
-  if (count > 0) watched->handler(count);
+  watched->handler(*watched->event);
   // What the handler holds goes before those go on who wait for its end.
   watched.reset();
   MutexLock lock(mu_);

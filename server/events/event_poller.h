@@ -21,9 +21,10 @@ namespace vfio_user {
 // One thread for all devices of a server. Thread-safe.
 class EventPoller {
  public:
-  // Gets what the counter was, which is 0 again. Runs on the poller's thread, for which everybody
-  // waits: it must not block, and hands on (see WorkQueue) what takes long.
-  using Handler = std::function<void(uint64_t count)>;
+  // Takes the counter of `event`, with its own lock where others take it too; it may be 0 then.
+  // Runs on the poller's thread, for which everybody waits: it must not block, and hands on (see
+  // WorkQueue) what takes long.
+  using Handler = std::function<void(const EventFd& event)>;
 
   // Keeps an eventfd watched, and ends that when it is destroyed: the handler does not run any
   // more then. Waits for it if it runs now, and so not with a lock that the handler takes, but
@@ -57,8 +58,9 @@ class EventPoller {
   EventPoller(const EventPoller&) = delete;
   EventPoller& operator=(const EventPoller&) = delete;
 
-  // Calls `handler` whenever the counter of `event` is above 0, from now on. ResourceExhausted
-  // where the kernel lets this user watch no more.
+  // Calls `handler` when the counter of `event` is above 0 now, and whenever it is added to from
+  // now on: once for all that was added meanwhile, and not again for what the handler leaves in it.
+  // ResourceExhausted where the kernel lets this user watch no more.
   absl::StatusOr<Watch> Add(std::shared_ptr<const EventFd> event, Handler handler);
 
  private:

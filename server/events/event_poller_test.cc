@@ -1,5 +1,7 @@
 #include "server/events/event_poller.h"
 
+#include <sys/eventfd.h>
+
 #include <atomic>
 #include <cstdint>
 #include <future>
@@ -11,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "server/events/event_fd.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/status_matchers.h"
@@ -43,13 +46,14 @@ class EventPollerTest : public testing::Test {
   std::shared_ptr<const EventFd> event_ = NewEvent();
 };
 
-TEST_F(EventPollerTest, CallsTheHandlerWithWhatTheCounterWas) {
+TEST_F(EventPollerTest, CallsTheHandlerForWhatTheCounterIsAlready) {
   event_->Signal();
   event_->Signal();
   event_->Signal();
   std::promise<uint64_t> count;
 
-  const EventPoller::Watch watch = Add(event_, [&](uint64_t value) { count.set_value(value); });
+  const EventPoller::Watch watch =
+      Add(event_, [&](const EventFd& event) { count.set_value(event.Take()); });
 
   EXPECT_EQ(count.get_future().get(), 3u);
   EXPECT_EQ(event_->Take(), 0u);
@@ -57,7 +61,7 @@ TEST_F(EventPollerTest, CallsTheHandlerWithWhatTheCounterWas) {
 
 TEST_F(EventPollerTest, CallsItAgainForTheNextSignal) {
   std::atomic<int> calls = 0;
-  const EventPoller::Watch watch = Add(event_, [&](uint64_t) {
+  const EventPoller::Watch watch = Add(event_, [&](const EventFd&) {
     ++calls;
     calls.notify_all();
   });
@@ -73,20 +77,46 @@ TEST_F(EventPollerTest, CallsItAgainForTheNextSignal) {
 TEST_F(EventPollerTest, TellsEventsApart) {
   const std::shared_ptr<const EventFd> other = NewEvent();
   std::promise<void> called;
-  const EventPoller::Watch quiet = Add(event_, [&](uint64_t) { ADD_FAILURE(); });
-  const EventPoller::Watch watch = Add(other, [&](uint64_t) { called.set_value(); });
+  const EventPoller::Watch quiet = Add(event_, [&](const EventFd&) { ADD_FAILURE(); });
+  const EventPoller::Watch watch = Add(other, [&](const EventFd&) { called.set_value(); });
 
   other->Signal();
 
   called.get_future().get();
 }
 
+TEST_F(EventPollerTest, IsNotKeptBusyByWhatASemaphoreStillCounts) {
+  absl::StatusOr<EventFd> adopted =
+      EventFd::Adopt(UniqueFd(::eventfd(1000, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)));
+  ASSERT_THAT(adopted, IsOk());
+  const auto semaphore = std::make_shared<const EventFd>(*std::move(adopted));
+  std::atomic<int> calls = 0;
+  std::atomic<int> rounds = 0;
+  const EventPoller::Watch watch = Add(semaphore, [&](const EventFd& event) {
+    ++calls;
+    EXPECT_EQ(event.Take(), 1u);
+  });
+  const EventPoller::Watch others = Add(event_, [&](const EventFd& event) {
+    (void)event.Take();
+    ++rounds;
+    rounds.notify_all();
+  });
+
+  // Each round the poller would find it again.
+  for (int i = 0; i < 20; ++i) {
+    event_->Signal();
+    rounds.wait(i);
+  }
+
+  EXPECT_EQ(calls, 1);
+}
+
 TEST_F(EventPollerTest, CallsNothingOnceTheWatchIsGone) {
   std::promise<void> other_called;
   const std::shared_ptr<const EventFd> other = NewEvent();
-  const EventPoller::Watch last = Add(other, [&](uint64_t) { other_called.set_value(); });
+  const EventPoller::Watch last = Add(other, [&](const EventFd&) { other_called.set_value(); });
   {
-    EventPoller::Watch watch = Add(event_, [&](uint64_t) { ADD_FAILURE(); });
+    EventPoller::Watch watch = Add(event_, [&](const EventFd&) { ADD_FAILURE(); });
   }
 
   event_->Signal();
@@ -100,7 +130,7 @@ TEST_F(EventPollerTest, WaitsForARunningHandlerWhenTheWatchGoes) {
   std::promise<void> running;
   std::promise<void> go_on;
   std::atomic<bool> done = false;
-  std::optional<EventPoller::Watch> watch = Add(event_, [&](uint64_t) {
+  std::optional<EventPoller::Watch> watch = Add(event_, [&](const EventFd&) {
     running.set_value();
     go_on.get_future().get();
     done = true;
@@ -120,7 +150,7 @@ TEST_F(EventPollerTest, LetsAHandlerEndItsOwnWatch) {
   std::promise<void> ended;
   std::promise<void> kept;
   const std::shared_future<void> is_kept = kept.get_future().share();
-  watch = Add(event_, [&](uint64_t) {
+  watch = Add(event_, [&](const EventFd&) {
     is_kept.get();
     watch.reset();
     ended.set_value();
@@ -137,7 +167,7 @@ TEST_F(EventPollerTest, KeepsNoDescriptorOfAWatchThatIsGone) {
   const int before = OpenFdCount();
 
   for (int i = 0; i < 100; ++i) {
-    const EventPoller::Watch watch = Add(NewEvent(), [](uint64_t) {});
+    const EventPoller::Watch watch = Add(NewEvent(), [](const EventFd&) {});
   }
 
   EXPECT_EQ(OpenFdCount(), before);
@@ -152,7 +182,7 @@ TEST_F(EventPollerTest, SurvivesWatchesThatComeAndGoWhileTheyAreSignalled) {
   for (int i = 0; i < 200; ++i) {
     // Gone with the watch: a handler that ran later would use it.
     auto calls = std::make_unique<int>(0);
-    const EventPoller::Watch watch = Add(event_, [&calls](uint64_t) { ++*calls; });
+    const EventPoller::Watch watch = Add(event_, [&calls](const EventFd&) { ++*calls; });
   }
 
   stop = true;

@@ -30,9 +30,10 @@ absl::StatusOr<EventPoller::Watch> MaskEvents::Add(const Key& key, UniqueFd fd) 
   change.index = key.index;
   change.start = key.vector;
   change.count = 1;
-  return poller_.Add(
-      std::make_shared<const EventFd>(std::move(event)),
-      [&interrupts = interrupts_, change](uint64_t) { (void)interrupts.Apply(change, {}); });
+  return poller_.Add(std::make_shared<const EventFd>(std::move(event)),
+                     [&interrupts = interrupts_, change](const EventFd& signalled) {
+                       if (signalled.Take() > 0) (void)interrupts.Apply(change, {});
+                     });
 }
 
 void MaskEvents::Drop(IrqIndex index) {

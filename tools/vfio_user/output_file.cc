@@ -43,6 +43,12 @@ absl::StatusOr<std::optional<struct stat>> Look(const std::string& path) {
   return CannotCreate(path, errno);
 }
 
+bool IsStandardOutput(const struct stat& file) {
+  struct stat output = {};
+  return ::fstat(STDOUT_FILENO, &output) == 0 && output.st_dev == file.st_dev &&
+         output.st_ino == file.st_ino;
+}
+
 }  // namespace
 
 OutputFile::OutputFile(std::string path, std::string temporary_path, UniqueFd fd)
@@ -69,6 +75,12 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
     if (!fd.valid()) return CannotCreate(path, errno);
     // A pipe with room for a byte would otherwise block a long write; Write waits by itself.
     if (::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) return CannotCreate(path, errno);
+    return OutputFile(path, "", std::move(fd));
+  }
+  // As /dev/stdout: whoever redirected it has the file open, and may have written to it.
+  if (IsStandardOutput(*old)) {
+    UniqueFd fd(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
+    if (!fd.valid()) return CannotCreate(path, errno);
     return OutputFile(path, "", std::move(fd));
   }
   // rename() would replace a file that this user may not write.

@@ -14,8 +14,8 @@
 namespace vfio_user {
 
 // A file that is there whole or not at all: it is written beside its place, under a name of its
-// own, and Commit moves it there, replacing what was. A pipe or device that exists already is
-// written to as it stands. Movable. Thread-compatible.
+// own, and Commit moves it there, replacing what was. A pipe or device that exists already, and
+// standard output under any name, is written to as it stands. Movable. Thread-compatible.
 class OutputFile {
  public:
   // A UsageError for what cannot be written: a directory, no directory to be in, no permission. A

@@ -1,5 +1,6 @@
 #include "tools/vfio_user/output_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tools/vfio_user/exit_code.h"
@@ -114,6 +116,23 @@ TEST_F(OutputFileTest, WritesToADeviceAsItStands) {
   EXPECT_THAT(file->Commit(), IsOk());
 
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+}
+
+TEST_F(OutputFileTest, GoesOnBehindWhatStandardOutputHas) {
+  const UniqueFd kept(::dup(STDOUT_FILENO));
+  const UniqueFd redirected(::open(path_.c_str(), O_WRONLY | O_CREAT, 0600));
+  ASSERT_EQ(::write(redirected.get(), "old ", 4), 4);
+  ASSERT_EQ(::dup2(redirected.get(), STDOUT_FILENO), STDOUT_FILENO);
+
+  absl::StatusOr<OutputFile> file = OutputFile::Create("/dev/stdout");
+  const absl::Status written = file.ok() ? file->Write(Bytes("new")) : file.status();
+  const absl::Status committed = file.ok() ? file->Commit() : file.status();
+  ASSERT_EQ(::dup2(kept.get(), STDOUT_FILENO), STDOUT_FILENO);
+
+  EXPECT_THAT(written, IsOk());
+  EXPECT_THAT(committed, IsOk());
+  EXPECT_EQ(::write(redirected.get(), " more", 5), 5);
+  EXPECT_EQ(Content(path_), "old new more");
 }
 
 TEST_F(OutputFileTest, SaysWhenTheDiskIsFull) {

@@ -98,8 +98,12 @@ void DeviceSlot::SaveInto(SavedState& state) {
   state.interrupts = pci_.SaveInterrupts();
 }
 
-absl::Status DeviceSlot::RestoreFrom(const SavedState& state) {
-  return pci_.Restore(state.config, state.interrupts);
+absl::Status DeviceSlot::Check(const SavedState& state) const {
+  return pci_.CheckSaved(state.config, state.interrupts);
+}
+
+void DeviceSlot::RestoreFrom(const SavedState& state) {
+  pci_.Restore(state.config, state.interrupts);
 }
 
 }  // namespace vfio_user

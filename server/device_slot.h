@@ -91,7 +91,8 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
  private:
   // ServerKeptState, for migration.
   void SaveInto(SavedState& state) override;
-  absl::Status RestoreFrom(const SavedState& state) override;
+  absl::Status Check(const SavedState& state) const override;
+  void RestoreFrom(const SavedState& state) override;
 
   DeviceSlot(std::unique_ptr<Device> device, const Options& options);
 

@@ -30,7 +30,8 @@ class Migratable {
   // The state, in a form of the device's own that says its version. On the worker thread, paused.
   virtual absl::StatusOr<std::vector<std::byte>> Save() = 0;
   // Puts the device into a state that Save() gave, in this process or another. InvalidArgument for
-  // bytes that cannot be one: they come from a client. On error, no change. Worker thread, paused.
+  // bytes that cannot be one: they come from a client. On error, no change. Worker thread, paused;
+  // the server puts config space and interrupts back after it.
   virtual absl::Status Restore(std::span<const std::byte> state) = 0;
 };
 

@@ -1,3 +1,4 @@
+#include <cstddef>
 #include <cstdint>
 
 #include "gtest/gtest.h"
@@ -12,7 +13,12 @@
 namespace vfio_user {
 namespace {
 
-class InterruptDeliveryTest : public InterruptTableFixture {};
+class InterruptDeliveryTest : public InterruptTableFixture {
+ protected:
+  void MaskInTable(uint32_t vector, Masking mask) {
+    table_.MaskVectors(IrqIndex::kMsix, vector, {&mask, 1});
+  }
+};
 
 TEST_F(InterruptDeliveryTest, AnnouncesWhatIsDueOnceUntilItIsSignalled) {
   ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 1), IsOk());
@@ -64,7 +70,7 @@ TEST_F(InterruptDeliveryTest, MasksAndUnmasksOnlyWhatBoolNames) {
 TEST_F(InterruptDeliveryTest, MasksAreOfTheDeviceTooAndTheLastOneToGoDelivers) {
   ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 4), IsOk());
   Mask(IrqIndex::kMsix, 1, 1);
-  table_.MaskVector(IrqIndex::kMsix, 1, Masking::kMasked);
+  MaskInTable(1, Masking::kMasked);
   table_.MaskType(IrqIndex::kMsix, Masking::kMasked);
   table_.Trigger(IrqIndex::kMsix, 1);
   table_.Trigger(IrqIndex::kMsix, 2);
@@ -74,8 +80,53 @@ TEST_F(InterruptDeliveryTest, MasksAreOfTheDeviceTooAndTheLastOneToGoDelivers) {
   table_.MaskType(IrqIndex::kMsix, Masking::kUnmasked);
   EXPECT_EQ(DueSignals(1), 0u);
   EXPECT_EQ(Signals(2), 1u);
-  table_.MaskVector(IrqIndex::kMsix, 1, Masking::kUnmasked);
+  MaskInTable(1, Masking::kUnmasked);
   EXPECT_EQ(DueSignals(1), 1u);
+}
+
+TEST_F(InterruptDeliveryTest, MasksManyVectorsAtOnceAndDeliversThemAtOnce) {
+  ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 4), IsOk());
+  const Masking masked[] = {Masking::kMasked, Masking::kMasked};
+  const Masking mixed[] = {Masking::kUnmasked, Masking::kMasked};
+  table_.MaskVectors(IrqIndex::kMsix, 1, masked);
+  for (uint32_t vector = 0; vector < 4; ++vector) table_.Trigger(IrqIndex::kMsix, vector);
+  EXPECT_EQ(table_.Pending(IrqIndex::kMsix, 0), 0x6u);
+  EXPECT_EQ(announced_, 0);
+
+  table_.MaskVectors(IrqIndex::kMsix, 1, mixed);
+
+  EXPECT_EQ(announced_, 1);
+  EXPECT_EQ(DueSignals(1), 1u);
+  EXPECT_EQ(table_.Pending(IrqIndex::kMsix, 0), 0x4u);
+}
+
+TEST_F(InterruptDeliveryTest, RestoredVectorsWaitToBeBoundAndOldOnesAreForgotten) {
+  Mask(IrqIndex::kMsix, 0, 1);
+  table_.Trigger(IrqIndex::kMsix, 0);
+
+  const std::byte bits[] = {std::byte{0x0a}};
+  table_.RestorePending(IrqIndex::kMsix, bits);
+  EXPECT_EQ(table_.Pending(IrqIndex::kMsix, 0), 0x0au);
+  table_.Trigger(IrqIndex::kMsix, 1);
+  Unmask(IrqIndex::kMsix, 0, 4);
+  EXPECT_EQ(table_.Pending(IrqIndex::kMsix, 0), 0x0au);
+
+  ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 4), IsOk());
+  EXPECT_EQ(DueSignals(0), 0u);
+  EXPECT_EQ(Signals(1), 1u);
+  EXPECT_EQ(Signals(3), 1u);
+  EXPECT_EQ(table_.Pending(IrqIndex::kMsix, 0), 0u);
+}
+
+TEST_F(InterruptDeliveryTest, SignalsWhatIsRestoredAndBoundAlready) {
+  ASSERT_THAT(Bind(IrqIndex::kMsi, 0, 2), IsOk());
+
+  const std::byte bits[] = {std::byte{2}};
+  table_.RestorePending(IrqIndex::kMsi, bits);
+
+  EXPECT_EQ(announced_, 1);
+  EXPECT_EQ(DueSignals(1), 1u);
+  EXPECT_EQ(Signals(0), 0u);
 }
 
 TEST_F(InterruptDeliveryTest, KeepsPendingWhatIsMaskedAndNotBound) {

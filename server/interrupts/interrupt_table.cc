@@ -85,8 +85,9 @@ absl::Status InterruptTable::Apply(const SetIrqsRequest& request, std::vector<Un
         ApplyToVector(vector, request.action);
       }
     }
-    if (request.count > 0) return;
+    if (request.count > 0) return true;
     for (Vector& vector : all) ForgetClient(vector);
+    return true;
   });
   return absl::OkStatus();
 }
@@ -94,23 +95,30 @@ absl::Status InterruptTable::Apply(const SetIrqsRequest& request, std::vector<Un
 void InterruptTable::ForgetClient(Vector& vector) {
   vector.target.reset();
   vector.by_client = Masking::kUnmasked;
-  vector.pending = false;
+  vector.pending = PendingState::kNo;
 }
 
 void InterruptTable::ApplyToVector(Vector& vector, IrqAction action) {
   if (action == IrqAction::kTrigger) {
-    vector.pending = true;
+    MakePending(vector);
   } else {
     vector.by_client = action == IrqAction::kMask ? Masking::kMasked : Masking::kUnmasked;
   }
+}
+
+void InterruptTable::MakePending(Vector& vector) {
+  if (vector.pending == PendingState::kNo) vector.pending = PendingState::kTriggered;
+}
+
+void InterruptTable::LoseUnbound(Vector& vector) {
+  if (vector.pending == PendingState::kTriggered) vector.pending = PendingState::kNo;
 }
 
 template <typename Change>
 void InterruptTable::MakeChange(Change change) {
   {
     MutexLock lock(mu_);
-    change();
-    if (announced_ || !AnyDue()) return;
+    if (!change() || announced_ || !AnyDue()) return;
     announced_ = true;
   }
   on_due_();
@@ -121,7 +129,8 @@ bool InterruptTable::Wanted(const Type& type, const Vector& vector) const {
       vector.by_device == Masking::kMasked) {
     return false;
   }
-  return vector.pending || (&type == &types_[At(IrqIndex::kIntx)] && line_ == IntxLine::kUp);
+  return vector.pending != PendingState::kNo ||
+         (&type == &types_[At(IrqIndex::kIntx)] && line_ == IntxLine::kUp);
 }
 
 bool InterruptTable::AnyDue() {
@@ -130,7 +139,7 @@ bool InterruptTable::AnyDue() {
     for (Vector& vector : type.vectors) {
       if (!Wanted(type, vector)) continue;
       any = any || vector.target != nullptr;
-      if (vector.target == nullptr) vector.pending = false;
+      if (vector.target == nullptr) LoseUnbound(vector);
     }
   }
   return any;
@@ -138,8 +147,11 @@ bool InterruptTable::AnyDue() {
 
 InterruptTable::Target InterruptTable::TakeDue(Type& type, Vector& vector) {
   if (!Wanted(type, vector)) return nullptr;
-  vector.pending = false;
-  if (vector.target == nullptr) return nullptr;
+  if (vector.target == nullptr) {
+    LoseUnbound(vector);
+    return nullptr;
+  }
+  vector.pending = PendingState::kNo;
   if (type.flags.Has(IrqInfoFlag::kAutomasked)) vector.by_client = Masking::kMasked;
   signalling_.push_back(vector.target);
   return vector.target;
@@ -167,7 +179,7 @@ void InterruptTable::ChangeAndSignal(IrqIndex index, uint32_t vector, Change cha
 }
 
 void InterruptTable::Trigger(IrqIndex index, uint32_t vector) {
-  ChangeAndSignal(index, vector, [](Vector& state) { state.pending = true; });
+  ChangeAndSignal(index, vector, MakePending);
 }
 
 void InterruptTable::SetLine(IntxLine line) {
@@ -181,13 +193,30 @@ IntxLine InterruptTable::line() const {
 }
 
 void InterruptTable::MaskType(IrqIndex index, Masking mask) {
-  MakeChange([this, index, mask]()
-                 ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { types_.at(At(index)).mask = mask; });
+  MakeChange([this, index, mask]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return std::exchange(types_.at(At(index)).mask, mask) != mask;
+  });
 }
 
-void InterruptTable::MaskVector(IrqIndex index, uint32_t vector, Masking mask) {
-  MakeChange([this, index, vector, mask]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    types_.at(At(index)).vectors.at(vector).by_device = mask;
+void InterruptTable::MaskVectors(IrqIndex index, uint32_t first, std::span<const Masking> masks) {
+  MakeChange([this, index, first, masks]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::vector<Vector>& vectors = types_.at(At(index)).vectors;
+    bool changed = false;
+    for (size_t i = 0; i < masks.size(); ++i) {
+      changed |= std::exchange(vectors.at(first + i).by_device, masks[i]) != masks[i];
+    }
+    return changed;
+  });
+}
+
+void InterruptTable::RestorePending(IrqIndex index, std::span<const std::byte> bits) {
+  MakeChange([this, index, bits]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::vector<Vector>& vectors = types_.at(At(index)).vectors;
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      const auto byte = i / 8 < bits.size() ? std::to_integer<unsigned>(bits[i / 8]) : 0;
+      vectors[i].pending = (byte >> (i % 8) & 1) != 0 ? PendingState::kRestored : PendingState::kNo;
+    }
+    return true;
   });
 }
 
@@ -196,7 +225,7 @@ uint64_t InterruptTable::Pending(IrqIndex index, uint32_t first) const {
   const std::vector<Vector>& vectors = types_.at(At(index)).vectors;
   uint64_t bits = 0;
   for (size_t i = 0; i < 64 && first + i < vectors.size(); ++i) {
-    if (vectors[first + i].pending) bits |= uint64_t{1} << i;
+    if (vectors[first + i].pending != PendingState::kNo) bits |= uint64_t{1} << i;
   }
   return bits;
 }
@@ -228,7 +257,7 @@ void InterruptTable::Reset() {
     type.mask = Masking::kUnmasked;
     for (Vector& vector : type.vectors) {
       vector.by_device = Masking::kUnmasked;
-      vector.pending = false;
+      vector.pending = PendingState::kNo;
     }
   }
 }

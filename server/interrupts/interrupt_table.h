@@ -51,12 +51,18 @@ class InterruptTable {
   void SetLine(IntxLine line);
   IntxLine line() const;
 
-  // What the device's registers say.
+  // What the device's registers say: of a type, and of its vectors from `first` on. All at once,
+  // because what a change has made due is looked for among all vectors.
   void MaskType(IrqIndex index, Masking mask);
-  void MaskVector(IrqIndex index, uint32_t vector, Masking mask);
+  void MaskVectors(IrqIndex index, uint32_t first, std::span<const Masking> masks);
 
   // 64 vectors from `first` on, a bit each: whether it is pending.
   uint64_t Pending(IrqIndex index, uint32_t first) const;
+
+  // The device has got another state, in which those vectors of the type are pending whose bit in
+  // `bits` is set, and no others. What held them back may have been the masks of a client that is
+  // not there any more; one that nothing holds back and that is not bound waits to be.
+  void RestorePending(IrqIndex index, std::span<const std::byte> bits);
 
   // Whether a vector of the type is bound.
   bool bound(IrqIndex index) const;
@@ -75,11 +81,16 @@ class InterruptTable {
  private:
   using Target = std::shared_ptr<const EventFd>;
 
+  enum class PendingState {
+    kNo,
+    kTriggered,  // Lost when no mask holds it back and it is not bound.
+    kRestored,   // Not lost, however long nobody binds it.
+  };
   struct Vector {
     Target target;
     Masking by_client = Masking::kUnmasked;
     Masking by_device = Masking::kUnmasked;
-    bool pending = false;
+    PendingState pending = PendingState::kNo;
   };
   struct Type {
     IrqInfoFlags flags;
@@ -87,11 +98,14 @@ class InterruptTable {
     std::vector<Vector> vectors;
   };
 
-  // Makes `change` with the lock, and announces what has become due.
+  // Makes `change` with the lock, and, where it returns true, announces what has become due.
   template <typename Change>
   void MakeChange(Change change) ABSL_LOCKS_EXCLUDED(mu_);
   static void ForgetClient(Vector& vector);
   static void ApplyToVector(Vector& vector, IrqAction action);
+  static void MakePending(Vector& vector);
+  // What is wanted of a vector that is not bound is lost, unless it waits for that.
+  static void LoseUnbound(Vector& vector);
   bool Wanted(const Type& type, const Vector& vector) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Loses what is wanted and not bound.
   bool AnyDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

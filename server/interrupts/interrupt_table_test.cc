@@ -126,7 +126,8 @@ TEST_F(InterruptTableTest, ResetKeepsWhatIsTheClients) {
   ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 2), IsOk());
   ASSERT_THAT(Bind(IrqIndex::kIntx, 0, 1), IsOk());
   Mask(IrqIndex::kMsix, 0, 1);
-  table_.MaskVector(IrqIndex::kMsix, 1, Masking::kMasked);
+  const Masking masked[] = {Masking::kMasked};
+  table_.MaskVectors(IrqIndex::kMsix, 1, masked);
   table_.Trigger(IrqIndex::kMsix, 0);
   table_.Trigger(IrqIndex::kMsix, 1);
   table_.MaskType(IrqIndex::kIntx, Masking::kMasked);
@@ -207,7 +208,8 @@ TEST_F(InterruptTableTest, HoldsOneDescriptorForEachBoundVectorHoweverOftenItIsB
 TEST_F(InterruptTableTest, ForgetsMasksAndPendingInterruptsWithTheClientButNotTheDevices) {
   ASSERT_THAT(Bind(IrqIndex::kMsix, 0, 2), IsOk());
   Mask(IrqIndex::kMsix, 0, 1);
-  table_.MaskVector(IrqIndex::kMsix, 1, Masking::kMasked);
+  const Masking masked[] = {Masking::kMasked};
+  table_.MaskVectors(IrqIndex::kMsix, 1, masked);
   table_.SetLine(IntxLine::kUp);
   table_.Trigger(IrqIndex::kMsix, 0);
 

@@ -162,12 +162,11 @@ absl::Status Migration::Restore() {
     return absl::InvalidArgumentError(fmt::format("device state: it is a {}'s, and this is a {}",
                                                   saved.name, device_.description().name));
   }
-  SavedState before;
-  kept_.SaveInto(before);
-  VFIO_USER_RETURN_IF_ERROR(kept_.RestoreFrom(saved));
-  const absl::Status restored = device_.migratable()->Restore(saved.device);
-  if (!restored.ok()) (void)kept_.RestoreFrom(before);
-  return restored;
+  // What can fail first: interrupts that are restored are perhaps signalled, for good.
+  VFIO_USER_RETURN_IF_ERROR(kept_.Check(saved));
+  VFIO_USER_RETURN_IF_ERROR(device_.migratable()->Restore(saved.device));
+  kept_.RestoreFrom(saved);
+  return absl::OkStatus();
 }
 
 }  // namespace vfio_user

@@ -27,8 +27,10 @@ class ServerKeptState {
 
   // Fills in config and interrupts.
   virtual void SaveInto(SavedState& state) = 0;
-  // InvalidArgument for what cannot be this device's. On error, no change.
-  virtual absl::Status RestoreFrom(const SavedState& state) = 0;
+  // InvalidArgument for what cannot be this device's.
+  virtual absl::Status Check(const SavedState& state) const = 0;
+  // Of what Check has passed, once the device has taken its own part of it.
+  virtual void RestoreFrom(const SavedState& state) = 0;
 };
 
 // What a client asks comes on the protocol thread; what takes time is done on the worker, after

@@ -78,11 +78,15 @@ class TextDevice final : public Device, private Migratable {
 class KeptText final : public ServerKeptState {
  public:
   void SaveInto(SavedState& state) override { state.config = BytesOf(text); }
-  absl::Status RestoreFrom(const SavedState& state) override {
-    if (state.config.empty()) return absl::InvalidArgumentError("kept");
-    text.assign(reinterpret_cast<const char*>(state.config.data()), state.config.size());
-    return absl::OkStatus();
+  absl::Status Check(const SavedState& state) const override {
+    return state.config.empty() ? absl::InvalidArgumentError("kept") : absl::OkStatus();
   }
+  void RestoreFrom(const SavedState& state) override {
+    ++restored;
+    text.assign(reinterpret_cast<const char*>(state.config.data()), state.config.size());
+  }
+
+  int restored = 0;
 
   std::string text = "config";
 };
@@ -288,6 +292,7 @@ TEST(MigrationTest, KeepsWhatTheServerHasWhereTheDeviceRefuses) {
   EXPECT_EQ(ErrnoOf(target.Load(source.Saved(), MigState::kStop)), EINVAL);
 
   EXPECT_EQ(target.kept.text, "config");
+  EXPECT_EQ(target.kept.restored, 0);
 }
 
 TEST(MigrationTest, RestsInStopWhenItCannotSave) {

@@ -17,6 +17,9 @@ namespace vfio_user {
 //   of interrupts u32 @20 | of device u64 @24 | name @32 | config | interrupts | device |
 //   CRC-32 u32 of all before it, as zlib computes it
 // in host byte order, like the messages that carry it: another order is another magic.
+//
+// Not the eventfds and masks of SET_IRQS, nor what is mapped: these are of the client's connection
+// and no part of the device. The client that loads a state sets its own.
 struct SavedState {
   std::string name;  // Of the device: state is nothing to a device of another kind.
   std::vector<std::byte> config = {};      // See PciConfigSpace::Save.

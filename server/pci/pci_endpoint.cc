@@ -2,8 +2,6 @@
 
 #include <linux/pci_regs.h>
 
-#include <utility>
-
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "server/interrupts/interrupt_types.h"
@@ -16,6 +14,9 @@ Masking MaskedIf(bool condition) { return condition ? Masking::kMasked : Masking
 
 // Vectors whose pending bits are in one word.
 constexpr uint32_t kVectorsPerWord = 64;
+
+// Of a saved state: a bit for each vector that MSI can have, and room.
+constexpr size_t kMsiPendingBytes = sizeof(uint64_t);
 
 }  // namespace
 
@@ -119,16 +120,17 @@ void PciEndpoint::ApplyConfig() {
   dma_.SwitchBusMastering(config_.may_master() ? BusMastering::kOn : BusMastering::kOff);
   interrupts_.MaskType(IrqIndex::kIntx, MaskedIf(config_.intx_disabled()));
   interrupts_.MaskType(IrqIndex::kMsix, MaskedIf(config_.msix_masked()));
+  std::vector<Masking> masks(msi_vectors_);
   for (uint32_t vector = 0; vector < msi_vectors_; ++vector) {
-    interrupts_.MaskVector(IrqIndex::kMsi, vector,
-                           MaskedIf((config_.msi_mask() >> vector & 1) != 0));
+    masks[vector] = MaskedIf((config_.msi_mask() >> vector & 1) != 0);
   }
+  interrupts_.MaskVectors(IrqIndex::kMsi, 0, masks);
 }
 
 void PciEndpoint::ApplyTable(uint32_t first, uint32_t count) {
-  for (uint32_t vector = first; vector < first + count; ++vector) {
-    interrupts_.MaskVector(IrqIndex::kMsix, vector, msix_.mask(vector));
-  }
+  std::vector<Masking> masks(count);
+  for (uint32_t i = 0; i < count; ++i) masks[i] = msix_.mask(first + i);
+  interrupts_.MaskVectors(IrqIndex::kMsix, first, masks);
 }
 
 IrqIndex PciEndpoint::enabled_interrupts() const {
@@ -163,43 +165,37 @@ std::vector<std::byte> PciEndpoint::SaveInterrupts() const {
   std::vector<std::byte> pending(MsixPendingBytes(msix_.vectors()));
   ReadPendingBits(IrqIndex::kMsix, 0, pending);
   bytes.insert(bytes.end(), pending.begin(), pending.end());
-  pending.resize(sizeof(uint64_t));
+  pending.resize(kMsiPendingBytes);
   ReadPendingBits(IrqIndex::kMsi, 0, pending);
   bytes.insert(bytes.end(), pending.begin(), pending.end());
   return bytes;
 }
 
-absl::Status PciEndpoint::Restore(std::span<const std::byte> config,
-                                  std::span<const std::byte> interrupts) {
-  std::span<const std::byte> pending;
-  {
-    MutexLock lock(mu_);
-    const size_t table_bytes = msix_.saved_bytes();
-    const size_t pending_bytes = MsixPendingBytes(msix_.vectors()) + sizeof(uint64_t);
-    if (interrupts.size() != table_bytes + pending_bytes) {
-      return absl::InvalidArgumentError(
-          fmt::format("interrupts that were saved are {} bytes, want {}", interrupts.size(),
-                      table_bytes + pending_bytes));
-    }
-    MsixTable table = msix_;
-    VFIO_USER_RETURN_IF_ERROR(table.Restore(interrupts.first(table_bytes)));
-    VFIO_USER_RETURN_IF_ERROR(config_.Restore(config));
-    msix_ = std::move(table);
-    ApplyConfig();
-    ApplyTable(0, msix_.vectors());
-    pending = interrupts.subspan(table_bytes);
+absl::Status PciEndpoint::CheckSaved(std::span<const std::byte> config,
+                                     std::span<const std::byte> interrupts) const {
+  MutexLock lock(mu_);
+  const size_t want = msix_.saved_bytes() + MsixPendingBytes(msix_.vectors()) + kMsiPendingBytes;
+  if (interrupts.size() != want) {
+    return absl::InvalidArgumentError(
+        fmt::format("interrupts that were saved are {} bytes, want {}", interrupts.size(), want));
   }
-  // Not with the lock: one that no mask holds back any more is signalled.
-  TriggerSaved(IrqIndex::kMsix, pending.first(pending.size() - sizeof(uint64_t)));
-  TriggerSaved(IrqIndex::kMsi, pending.last(sizeof(uint64_t)));
-  return absl::OkStatus();
+  MsixTable table = msix_;
+  VFIO_USER_RETURN_IF_ERROR(table.Restore(interrupts.first(msix_.saved_bytes())));
+  PciConfigSpace space = config_;
+  return space.Restore(config);
 }
 
-void PciEndpoint::TriggerSaved(IrqIndex index, std::span<const std::byte> pending) {
-  for (size_t bit = 0; bit < pending.size() * 8; ++bit) {
-    if ((std::to_integer<unsigned>(pending[bit / 8]) >> (bit % 8) & 1) == 0) continue;
-    interrupts_.Trigger(index, static_cast<uint32_t>(bit));
-  }
+void PciEndpoint::Restore(std::span<const std::byte> config,
+                          std::span<const std::byte> interrupts) {
+  MutexLock lock(mu_);
+  (void)config_.Restore(config);
+  (void)msix_.Restore(interrupts.first(msix_.saved_bytes()));
+  ApplyConfig();
+  ApplyTable(0, msix_.vectors());
+  // After the masks, which hold back some of them.
+  const std::span<const std::byte> pending = interrupts.subspan(msix_.saved_bytes());
+  interrupts_.RestorePending(IrqIndex::kMsix, pending.first(pending.size() - kMsiPendingBytes));
+  interrupts_.RestorePending(IrqIndex::kMsi, pending.last(kMsiPendingBytes));
 }
 
 }  // namespace vfio_user

@@ -41,14 +41,16 @@ class PciEndpoint {
   void Reset();
   void ClientGone();
 
-  // For migration: config space; MSI-X table and pending interrupts. InvalidArgument for what
-  // cannot be this device's; on an error, no change.
+  // For migration: config space; MSI-X table and pending interrupts.
   std::vector<std::byte> SaveConfig() const;
   std::vector<std::byte> SaveInterrupts() const;
-  absl::Status Restore(std::span<const std::byte> config, std::span<const std::byte> interrupts);
+  // InvalidArgument for what cannot be this device's.
+  absl::Status CheckSaved(std::span<const std::byte> config,
+                          std::span<const std::byte> interrupts) const;
+  // Of what CheckSaved has passed.
+  void Restore(std::span<const std::byte> config, std::span<const std::byte> interrupts);
 
  private:
-  void TriggerSaved(IrqIndex index, std::span<const std::byte> pending);
   void ReadConfig(uint64_t offset, std::span<std::byte> into);
   PciWriteEffect WriteConfig(uint64_t offset, std::span<const std::byte> from);
   void ReadPendingBits(IrqIndex index, uint64_t offset, std::span<std::byte> into) const;

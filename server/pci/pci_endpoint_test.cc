@@ -186,11 +186,24 @@ TEST_F(PciEndpointTest, MovesWithEverythingThatItKeeps) {
   const std::vector<std::byte> interrupts = endpoint_.SaveInterrupts();
   endpoint_.Reset();
 
-  ASSERT_THAT(endpoint_.Restore(config, interrupts), IsOk());
+  ASSERT_THAT(endpoint_.CheckSaved(config, interrupts), IsOk());
+  endpoint_.Restore(config, interrupts);
 
   EXPECT_NE(TransferErrno(), EPERM);
   EXPECT_THAT(Read(RegionIndex::kBar1, 0x800, 4), ElementsAre(2, 0, 0, 0));
   EXPECT_THAT(Read(RegionIndex::kConfig, kProbeMsi + 0x14, 4), ElementsAre(8, 0, 0, 0));
+}
+
+TEST_F(PciEndpointTest, MovesOverWhatWasPendingThere) {
+  Write(RegionIndex::kBar1, 0x1c, {1, 0, 0, 0});
+  const std::vector<std::byte> config = endpoint_.SaveConfig();
+  const std::vector<std::byte> interrupts = endpoint_.SaveInterrupts();
+  ASSERT_TRUE(HeldBack(IrqIndex::kMsix, 1));
+
+  ASSERT_THAT(endpoint_.CheckSaved(config, interrupts), IsOk());
+  endpoint_.Restore(config, interrupts);
+
+  EXPECT_THAT(Read(RegionIndex::kBar1, 0x800, 8), Each(0));
 }
 
 TEST_F(PciEndpointTest, DoesNotMoveToWhatIsNotItself) {
@@ -199,11 +212,11 @@ TEST_F(PciEndpointTest, DoesNotMoveToWhatIsNotItself) {
   WriteConfig(0x04, {0x04, 0});
   const auto refused = StatusIs(absl::StatusCode::kInvalidArgument);
 
-  EXPECT_THAT(endpoint_.Restore(std::span(config).first(256), interrupts), refused);
+  EXPECT_THAT(endpoint_.CheckSaved(std::span(config).first(256), interrupts), refused);
   interrupts[13] = std::byte{1};  // Reserved bits of a vector's control.
-  EXPECT_THAT(endpoint_.Restore(config, interrupts), refused);
+  EXPECT_THAT(endpoint_.CheckSaved(config, interrupts), refused);
   interrupts.pop_back();
-  EXPECT_THAT(endpoint_.Restore(config, interrupts), refused);
+  EXPECT_THAT(endpoint_.CheckSaved(config, interrupts), refused);
 
   EXPECT_NE(TransferErrno(), EPERM);
 }

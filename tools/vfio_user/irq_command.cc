@@ -18,6 +18,7 @@
 #include "client/interrupt_type.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/format.h"
@@ -101,15 +102,17 @@ absl::Status List(const Client& client, const Arguments& arguments) {
 }
 
 // An Interrupt does not notice a lost connection, so that it is looked at now and then.
-absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, Interrupt& interrupt,
-                                            absl::Duration timeout) {
+absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, const Arguments& arguments,
+                                            Interrupt& interrupt) {
+  const absl::Duration timeout = absl::Seconds(*arguments.wait_seconds);
   constexpr absl::Duration kLookEvery = absl::Milliseconds(200);
   const absl::Time end = absl::Now() + timeout;
   while (true) {
     const absl::Duration left = end - absl::Now();
     absl::StatusOr<uint64_t> signals = interrupt.Wait(std::min(left, kLookEvery));
     if (!absl::IsDeadlineExceeded(signals.status())) return signals;
-    VFIO_USER_RETURN_IF_ERROR(client.status());
+    VFIO_USER_RETURN_IF_ERROR(
+        Annotate(client.status(), fmt::format("{}: lost the server", arguments.socket_path)));
     if (left <= kLookEvery) {
       return absl::DeadlineExceededError(fmt::format("no interrupt {} {} in {}", interrupt.index(),
                                                      interrupt.vector(),
@@ -119,9 +122,8 @@ absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, Interrupt& int
 }
 
 absl::Status Wait(const Client& client, const Arguments& arguments, Interrupt& interrupt) {
-  VFIO_USER_ASSIGN_OR_RETURN(
-      const uint64_t signals,
-      WaitWhileConnected(client, interrupt, absl::Seconds(*arguments.wait_seconds)));
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t signals,
+                             WaitWhileConnected(client, arguments, interrupt));
   if (arguments.json) {
     const nlohmann::ordered_json all = {
         {"type", ToText(interrupt.index())}, {"vector", interrupt.vector()}, {"signals", signals}};

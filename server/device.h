@@ -16,6 +16,9 @@
 
 namespace vfio_user {
 
+// The INTx line as a device drives it: a level, not a signal.
+enum class IntxLine { kDown, kUp };
+
 // What the server does for a device. Thread-safe. Lives longer than the device's last call.
 class DeviceHost {
  public:
@@ -35,7 +38,7 @@ class DeviceHost {
 
   // Drives the INTx line, which is a level: the client is signalled for as long as it is up, once
   // for each time that it unmasks. The server keeps the bit of it in PCI_STATUS.
-  virtual void SetIntx(bool asserted) = 0;
+  virtual void SetIntx(IntxLine line) = 0;
 
   // By which kind of interrupt the client wants to be told: kMsix or kMsi where it has enabled one
   // of these, in the capability or by binding a vector, and kIntx otherwise.

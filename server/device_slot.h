@@ -54,9 +54,7 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   void TriggerInterrupt(IrqIndex index, uint32_t vector) override {
     interrupts_.Trigger(index, vector);
   }
-  void SetIntx(bool asserted) override {
-    interrupts_.SetLine(asserted ? IntxLine::kUp : IntxLine::kDown);
-  }
+  void SetIntx(IntxLine line) override { interrupts_.SetLine(line); }
   IrqIndex enabled_interrupts() override { return pci_.enabled_interrupts(); }
 
   // The parts, for the handlers of commands.

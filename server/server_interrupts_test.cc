@@ -46,7 +46,7 @@ class ServerInterruptsTest : public ServerFixture {
   ServerInterruptsTest() {
     auto device = std::make_unique<ProbeDevice>([](DeviceHost& host, uint64_t, uint64_t what) {
       if (what == kRaise || what == kLower) {
-        host.SetIntx(what == kRaise);
+        host.SetIntx(what == kRaise ? IntxLine::kUp : IntxLine::kDown);
       } else if (what == kFail) {
         host.TriggerInterrupt(IrqIndex::kErr, 0);
       } else {

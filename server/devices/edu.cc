@@ -44,7 +44,7 @@ absl::Status EduDevice::WriteRegion(RegionIndex, uint64_t offset, std::span<cons
   registers_.Write(offset, data);
   // At once: a driver acknowledges, and then has INTx unmasked, which would signal a line that is
   // still up. Taking the line down signals nobody, and so does not block with the lock held.
-  if (interrupting && !registers_.interrupting()) host_->SetIntx(false);
+  if (interrupting && !registers_.interrupting()) host_->SetIntx(IntxLine::kDown);
   PostIfNeeded();
   return absl::OkStatus();
 }
@@ -53,7 +53,7 @@ void EduDevice::Reset() {
   buffer_.fill(std::byte{0});
   MutexLock lock(mu_);
   registers_.Reset();
-  host_->SetIntx(false);
+  host_->SetIntx(IntxLine::kDown);
 }
 
 void EduDevice::Pause() {
@@ -81,7 +81,7 @@ absl::Status EduDevice::Restore(std::span<const std::byte> bytes) {
   MutexLock lock(mu_);
   registers_.Restore(state.registers);
   // A line that is to be up is put there when the device goes on.
-  if (!registers_.interrupting()) host_->SetIntx(false);
+  if (!registers_.interrupting()) host_->SetIntx(IntxLine::kDown);
   return absl::OkStatus();
 }
 
@@ -140,10 +140,10 @@ void EduDevice::SendInterrupt() {
     host_->TriggerInterrupt(IrqIndex::kMsi, 0);
     return;
   }
-  host_->SetIntx(true);
+  host_->SetIntx(IntxLine::kUp);
   // What was acknowledged meanwhile found the line down.
   MutexLock lock(mu_);
-  if (!registers_.interrupting()) host_->SetIntx(false);
+  if (!registers_.interrupting()) host_->SetIntx(IntxLine::kDown);
 }
 
 }  // namespace vfio_user

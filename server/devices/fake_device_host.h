@@ -69,7 +69,7 @@ class FakeDeviceHost final : public DeviceHost {
   void TriggerInterrupt(IrqIndex index, uint32_t vector) override {
     interrupts_.emplace_back(index, vector);
   }
-  void SetIntx(bool asserted) override { intx_ = asserted; }
+  void SetIntx(IntxLine line) override { intx_ = line == IntxLine::kUp; }
   IrqIndex enabled_interrupts() override { return enabled_interrupts_; }
 
   // The INTx line.

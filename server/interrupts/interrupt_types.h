@@ -10,9 +10,6 @@
 
 namespace vfio_user {
 
-// The INTx line as a device drives it: a level, not a signal.
-enum class IntxLine { kDown, kUp };
-
 enum class Masking { kUnmasked, kMasked };
 
 // What GET_IRQ_INFO says of a type that the device has.

@@ -63,7 +63,8 @@ class MsixTable {
 
   // Back to the state after power-on.
   void Reset();
-  // The client is gone: whatever it masked, the next one need not know of. The table stays.
+  // The client is gone. The table stays as it is, but its mask bits hold nothing back before they
+  // are written again. Of the other masks of the device, which all stay, this says nothing.
   void ForgetUse();
 
   // All that it keeps, and back: see PciConfigSpace.

@@ -116,7 +116,8 @@ class Client {
       AddressSpaceAccess access = AddressSpaceAccess::kReadWrite) const;
 
   // Unmaps all that this client has mapped, with one request where the server takes it. The handles
-  // are as after DmaMapping::Unmap(). An error means that the connection is gone.
+  // are as after DmaMapping::Unmap(). Waits for those that other threads unmap meanwhile. An error
+  // means that the connection is gone.
   absl::Status UnmapAll() const;
 
   // Has the device, and this client, note which memory the device writes. FailedPrecondition while

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/client_options.h"
 #include "client/dirty_pages.h"
 #include "client/dma/dma_table.h"
@@ -238,6 +240,35 @@ TEST_F(DmaUnmapperTest, UnmapsAllWithOneRequest) {
   // Nothing is sent any more: nobody would answer.
   EXPECT_THAT(one->Unmap(), IsOk());
   EXPECT_THAT(mapper_->UnmapAll(), IsOk());
+}
+
+TEST_F(DmaUnmapperTest, UnmapsAllOnlyWhenAnUnmapThatIsUnderWayHasItsReport) {
+  ServedRequests served = AnswerAll(*server_, {0, 0});
+  ASSERT_THAT(session_->write_record().Start(kPage), IsOk());
+  absl::StatusOr<DmaMapping> one = MapAt(0x1000);
+  absl::StatusOr<DmaMapping> other = MapAt(0x20000);
+  ASSERT_THAT(one, IsOk());
+  ASSERT_THAT(other, IsOk());
+  ASSERT_THAT(served.get(), IsOk());
+  auto report = std::async(std::launch::async, [&] { return one->UnmapAndReport(kPage); });
+  const absl::StatusOr<ScriptedPeer::Message> request = server_->Receive();
+  ASSERT_THAT(request, IsOk());
+
+  auto all = std::async(std::launch::async, [&] { return mapper_->UnmapAll(); });
+
+  server_->set_patience(absl::Milliseconds(50));
+  EXPECT_THAT(server_->Receive(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  server_->set_patience(ScriptedPeer::kUsualPatience);
+  ASSERT_THAT(server_->Reply(request->header, ReportOf("0100000000000000")), IsOk());
+  ServedRequest last = AnswerNext(*server_);
+  EXPECT_THAT(all.get(), IsOk());
+  const absl::StatusOr<DirtyPages> pages = report.get();
+  ASSERT_THAT(pages, IsOk());
+  EXPECT_EQ(pages->dirty_count(), 1u);
+  const absl::StatusOr<ScriptedPeer::Message> unmapped = last.get();
+  ASSERT_THAT(unmapped, IsOk());
+  EXPECT_EQ(unmapped->body[4], 2);  // All.
+  EXPECT_EQ(session_->dma_table().size(), 0u);
 }
 
 TEST_F(DmaUnmapperTest, UnmapsOneByOneWhereTheServerDoesNotKnowAll) {

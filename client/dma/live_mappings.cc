@@ -24,8 +24,9 @@ std::optional<LiveMapping> LiveMappings::Claim(Id id) {
   while (true) {
     const auto found = slots_.find(id);
     if (found == slots_.end()) return std::nullopt;
-    if (!found->second.claimed) {
+    if (!found->second.claimed && !claiming_all_) {
       found->second.claimed = true;
+      ++claimed_;
       return found->second.mapping;
     }
     changed_.Wait(mu_);
@@ -36,14 +37,14 @@ std::vector<LiveMappings::Entry> LiveMappings::BeginClaimAll() {
   MutexLock lock(mu_);
   while (claiming_all_) changed_.Wait(mu_);
   claiming_all_ = true;
-  while (being_made_ > 0) changed_.Wait(mu_);
-  std::vector<Entry> claimed;
+  while (being_made_ > 0 || claimed_ > 0) changed_.Wait(mu_);
+  std::vector<Entry> all;
   for (auto& [id, slot] : slots_) {
-    if (slot.claimed) continue;
     slot.claimed = true;
-    claimed.emplace_back(id, slot.mapping);
+    ++claimed_;
+    all.emplace_back(id, slot.mapping);
   }
-  return claimed;
+  return all;
 }
 
 void LiveMappings::EndClaimAll() {
@@ -54,7 +55,10 @@ void LiveMappings::EndClaimAll() {
 
 void LiveMappings::Remove(Id id) {
   MutexLock lock(mu_);
-  slots_.erase(id);
+  const auto found = slots_.find(id);
+  if (found == slots_.end()) return;
+  if (found->second.claimed) --claimed_;
+  slots_.erase(found);
   changed_.NotifyAll();
 }
 

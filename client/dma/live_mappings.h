@@ -21,7 +21,9 @@ struct LiveMapping {
 };
 
 // Says who unmaps what, so that each mapping is unmapped once, and by one thread: by its handle, or
-// with all others. Whoever comes second waits for the first to be done.
+// with all others. Whoever comes second waits for the first to be done: a request for all that
+// overtook one for a single mapping would unmap that too, and what was written there would be told
+// to neither.
 //
 // Knows no connection, and holds no lock while its callers wait for the server. Thread-safe.
 class LiveMappings {
@@ -38,9 +40,10 @@ class LiveMappings {
   Id Add(const LiveMapping& mapping) ABSL_LOCKS_EXCLUDED(mu_);
 
   // The caller is to unmap it, and then to Remove it. nullopt when another thread did, and is done.
+  // Waits while all are being unmapped.
   std::optional<LiveMapping> Claim(Id id) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same for all, once none is being made, and until EndClaimAll none will be. Leaves out those
-  // that others have claimed.
+  // The same for all, once none is being made and none that was claimed is left; until EndClaimAll
+  // none will be made or claimed.
   std::vector<Entry> BeginClaimAll() ABSL_LOCKS_EXCLUDED(mu_);
   void EndClaimAll() ABSL_LOCKS_EXCLUDED(mu_);
   void Remove(Id id) ABSL_LOCKS_EXCLUDED(mu_);
@@ -59,6 +62,7 @@ class LiveMappings {
   absl::btree_map<Id, Slot> slots_ ABSL_GUARDED_BY(mu_);
   Id next_id_ ABSL_GUARDED_BY(mu_) = 0;
   int being_made_ ABSL_GUARDED_BY(mu_) = 0;
+  int claimed_ ABSL_GUARDED_BY(mu_) = 0;  // How many slots are.
   bool claiming_all_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -46,19 +46,48 @@ TEST(LiveMappingsTest, ClaimWaitsUntilAnotherThreadIsDone) {
   second.join();
 }
 
-TEST(LiveMappingsTest, ClaimingAllLeavesOutWhatIsClaimed) {
+TEST(LiveMappingsTest, ClaimingAllGivesEachOnce) {
   LiveMappings live;
-  const LiveMappings::Id first = live.Add(At(0x1000));
-  const LiveMappings::Id second = live.Add(At(0x2000));
-  ASSERT_TRUE(live.Claim(first).has_value());
+  const LiveMappings::Id id = live.Add(At(0x1000));
+  live.Add(At(0x2000));
 
   const std::vector<LiveMappings::Entry> all = live.BeginClaimAll();
-  ASSERT_THAT(all, SizeIs(1));
-  EXPECT_EQ(all[0].first, second);
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_EQ(all[0].first, id);
+  EXPECT_EQ(all[1].second.range, At(0x2000).range);
+  for (const auto& [each, mapping] : all) live.Remove(each);
   live.EndClaimAll();
 
+  EXPECT_FALSE(live.Claim(id).has_value());
   EXPECT_THAT(live.BeginClaimAll(), IsEmpty());
   live.EndClaimAll();
+}
+
+TEST(LiveMappingsTest, ClaimingOneAndClaimingAllExcludeEachOther) {
+  LiveMappings live;
+  std::atomic<int> claimers = 0;
+  constexpr int kTimes = 500;
+
+  std::thread unmapper([&] {
+    for (int i = 0; i < kTimes; ++i) {
+      const LiveMappings::Id id = live.Add(At(0x1000));
+      if (!live.Claim(id)) continue;
+      EXPECT_EQ(++claimers, 1);
+      // As long as the server takes, or nearly.
+      std::this_thread::yield();
+      --claimers;
+      live.Remove(id);
+    }
+  });
+  for (int i = 0; i < kTimes; ++i) {
+    const std::vector<LiveMappings::Entry> all = live.BeginClaimAll();
+    EXPECT_EQ(++claimers, 1);
+    for (const auto& [id, mapping] : all) live.Remove(id);
+    std::this_thread::yield();
+    --claimers;
+    live.EndClaimAll();
+  }
+  unmapper.join();
 }
 
 TEST(LiveMappingsTest, MappingAndClaimingAllExcludeEachOther) {

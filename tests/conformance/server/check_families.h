@@ -17,12 +17,15 @@ std::span<const ServerCheck> DmaMapChecks();
 std::span<const ServerCheck> DmaUnmapChecks();
 std::span<const ServerCheck> IrqChecks();
 std::span<const ServerCheck> IrqRefusalChecks();
+std::span<const ServerCheck> IntxChecks();
 std::span<const ServerCheck> ResetChecks();
+std::span<const ServerCheck> FunctionResetChecks();
 std::span<const ServerCheck> WriteMultiChecks();
 std::span<const ServerCheck> IoFdsChecks();
 std::span<const ServerCheck> FeatureChecks();
 std::span<const ServerCheck> MigrationChecks();
 std::span<const ServerCheck> DmaChecks();
+std::span<const ServerCheck> WrittenPagesChecks();
 std::span<const ServerCheck> DescriptorChecks();
 std::span<const ServerCheck> DisconnectChecks();
 

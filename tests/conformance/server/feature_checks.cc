@@ -10,7 +10,6 @@
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_feature.h"
-#include "proto_defs/wire/wire_writer.h"
 #include "tests/conformance/server/check_families.h"
 #include "tests/conformance/server/dma_requests.h"
 #include "tests/conformance/server/feature_requests.h"
@@ -21,7 +20,6 @@ namespace {
 
 constexpr std::string_view kFeature = "VFIO_USER_DEVICE_FEATURE";
 constexpr uint32_t kStart = FlagsOf(Feature::kDmaLoggingStart, kFeatureSet);
-constexpr uint32_t kStop = FlagsOf(Feature::kDmaLoggingStop, kFeatureSet);
 constexpr uint32_t kReport = FlagsOf(Feature::kDmaLoggingReport, kFeatureGet);
 
 constexpr uint64_t kBase = MapNumbers().address;
@@ -69,35 +67,6 @@ absl::Status RefusesSmallArgsz(ServerUnderTest& server) {
   return Refuses(server, FeatureRequest(FlagsOf(Feature::kMigration, kFeatureGet), {}, 8));
 }
 
-// LOGGING_START's data, any of it.
-struct StartNumbers {
-  uint64_t page_size = 4096;
-  uint32_t num_ranges = 1;
-  std::vector<DmaLoggingRange> ranges = {{.address = Iova{kBase}, .length = kSize}};
-};
-
-std::vector<uint8_t> StartData(const StartNumbers& numbers) {
-  std::vector<uint8_t> data;
-  WireWriter out(data);
-  out.Write<uint64_t>(numbers.page_size);
-  out.Write<uint32_t>(numbers.num_ranges);
-  out.Write<uint32_t>(0);
-  for (const DmaLoggingRange& range : numbers.ranges) {
-    out.Write<uint64_t>(ToU64(range.address));
-    out.Write<uint64_t>(range.length);
-  }
-  return data;
-}
-
-std::vector<uint8_t> ReportData(uint64_t address, uint64_t length, uint64_t page_size) {
-  std::vector<uint8_t> data;
-  WireWriter out(data);
-  out.Write<uint64_t>(address);
-  out.Write<uint64_t>(length);
-  out.Write<uint64_t>(page_size);
-  return data;
-}
-
 // A client that has mapped the usual range: a file, because libvfio-user logs writes to no other.
 absl::StatusOr<WireClient> ConnectToLog(ServerUnderTest& server) {
   if (!server.traits().logs_dma) return Skip("the server does not log what the device writes");
@@ -109,7 +78,7 @@ absl::StatusOr<WireClient> ConnectToLog(ServerUnderTest& server) {
 
 absl::Status LogsNothing(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectToLog(server));
-  VFIO_USER_RETURN_IF_ERROR(client.Do(FeatureRequest(kStart, StartData({}))).status());
+  VFIO_USER_RETURN_IF_ERROR(client.Do(StartLoggingRequest({})).status());
   VFIO_USER_ASSIGN_OR_RETURN(
       const std::vector<uint8_t> data,
       GetFeature(client, Feature::kDmaLoggingReport, ReportData(kBase, kSize, 4096)));
@@ -121,16 +90,16 @@ absl::Status LogsNothing(ServerUnderTest& server) {
   if (std::ranges::any_of(report.bitmap, [](uint8_t byte) { return byte != 0; })) {
     return Misbehaved("dirty pages, and the device has done nothing");
   }
-  return client.Do(FeatureRequest(kStop)).status();
+  return client.Do(StopLoggingRequest()).status();
 }
 
 // The log is on, and goes on after the refusal.
 absl::Status RefusesReport(ServerUnderTest& server, std::vector<uint8_t> data, uint32_t argsz) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectToLog(server));
-  VFIO_USER_RETURN_IF_ERROR(client.Do(FeatureRequest(kStart, StartData({}))).status());
+  VFIO_USER_RETURN_IF_ERROR(client.Do(StartLoggingRequest({})).status());
   VFIO_USER_RETURN_IF_ERROR(
       client.RefusedInStep(FeatureRequest(kReport, std::move(data), argsz), {EINVAL, ENOTSUP}));
-  return client.Do(FeatureRequest(kStop)).status();
+  return client.Do(StopLoggingRequest()).status();
 }
 
 absl::Status RefusesReportWithoutStart(ServerUnderTest& server) {
@@ -149,25 +118,26 @@ absl::Status RefusesShortReports(ServerUnderTest& server) {
   return absl::OkStatus();
 }
 
-absl::Status RefusesStart(ServerUnderTest& server, std::vector<uint8_t> data) {
+absl::Status RefusesStart(ServerUnderTest& server, const WireRequest& start) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectToLog(server));
-  VFIO_USER_RETURN_IF_ERROR(
-      client.RefusedInStep(FeatureRequest(kStart, std::move(data)), {EINVAL}));
-  return client.Ask(FeatureRequest(kStop)).status();
+  VFIO_USER_RETURN_IF_ERROR(client.RefusedInStep(start, {EINVAL}));
+  return client.Ask(StopLoggingRequest()).status();
 }
 
 absl::Status RefusesPageSizes(ServerUnderTest& server) {
   for (const uint64_t page_size : {uint64_t{0}, uint64_t{4097}, UINT64_MAX}) {
-    VFIO_USER_RETURN_IF_ERROR(InCase(RefusesStart(server, StartData({.page_size = page_size})),
-                                     fmt::format("pages of {:#x} bytes", page_size)));
+    VFIO_USER_RETURN_IF_ERROR(
+        InCase(RefusesStart(server, StartLoggingRequest({.page_size = page_size})),
+               fmt::format("pages of {:#x} bytes", page_size)));
   }
   return absl::OkStatus();
 }
 
 absl::Status RefusesOtherNumbersOfRanges(ServerUnderTest& server) {
   for (const uint32_t count : {2u, 0x10000001u, UINT32_MAX}) {
-    VFIO_USER_RETURN_IF_ERROR(InCase(RefusesStart(server, StartData({.num_ranges = count})),
-                                     fmt::format("num_ranges {} for 1 range", count)));
+    VFIO_USER_RETURN_IF_ERROR(
+        InCase(RefusesStart(server, StartLoggingRequest({.num_ranges = count})),
+               fmt::format("num_ranges {} for 1 range", count)));
   }
   return absl::OkStatus();
 }
@@ -175,15 +145,15 @@ absl::Status RefusesOtherNumbersOfRanges(ServerUnderTest& server) {
 // libvfio-user asserts that there is DMA before it looks whether there is.
 absl::Status StartWithoutMappings(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
-  VFIO_USER_RETURN_IF_ERROR(client.Ask(FeatureRequest(kStart, StartData({}))).status());
-  VFIO_USER_RETURN_IF_ERROR(client.Ask(FeatureRequest(kStop)).status());
+  VFIO_USER_RETURN_IF_ERROR(client.Ask(StartLoggingRequest({})).status());
+  VFIO_USER_RETURN_IF_ERROR(client.Ask(StopLoggingRequest()).status());
   return client.InStep();
 }
 
 absl::Status GoesWithItsClient(ServerUnderTest& server) {
   {
     VFIO_USER_ASSIGN_OR_RETURN(WireClient client, ConnectToLog(server));
-    VFIO_USER_RETURN_IF_ERROR(client.Do(FeatureRequest(kStart, StartData({}))).status());
+    VFIO_USER_RETURN_IF_ERROR(client.Do(StartLoggingRequest({})).status());
   }
   return RefusesReportWithoutStart(server);
 }
@@ -224,7 +194,7 @@ constexpr ServerCheck kChecks[] = {
     {"dma-logging/odd-page-size-is-refused", kFeature, Requirement::kRecommended, RefusesPageSizes},
     {"dma-logging/short-start-is-refused", kFeature, Requirement::kRequired,
      [](ServerUnderTest& server) {
-       return RefusesStart(server, {0, 16, 0, 0, 0, 0, 0, 0});
+       return RefusesStart(server, FeatureRequest(kStart, {0, 16, 0, 0, 0, 0, 0, 0}));
      }},
     {"dma-logging/other-number-of-ranges-is-refused", kFeature, Requirement::kRecommended,
      RefusesOtherNumbersOfRanges},

@@ -1,5 +1,7 @@
 #include "tests/conformance/server/feature_requests.h"
 
+#include <utility>
+
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/command.h"
@@ -28,6 +30,32 @@ absl::StatusOr<std::vector<uint8_t>> GetFeature(WireClient& client, Feature feat
     return Misbehaved(fmt::format("{} was asked for, and {} came", feature, parsed.feature));
   }
   return std::move(parsed.data);
+}
+
+WireRequest StartLoggingRequest(const LoggingNumbers& numbers) {
+  std::vector<uint8_t> data;
+  WireWriter out(data);
+  out.Write<uint64_t>(numbers.page_size);
+  out.Write<uint32_t>(numbers.num_ranges);
+  out.Write<uint32_t>(0);
+  for (const DmaLoggingRange& range : numbers.ranges) {
+    out.Write<uint64_t>(ToU64(range.address));
+    out.Write<uint64_t>(range.length);
+  }
+  return FeatureRequest(FlagsOf(Feature::kDmaLoggingStart, kFeatureSet), std::move(data));
+}
+
+WireRequest StopLoggingRequest() {
+  return FeatureRequest(FlagsOf(Feature::kDmaLoggingStop, kFeatureSet));
+}
+
+std::vector<uint8_t> ReportData(uint64_t address, uint64_t length, uint64_t page_size) {
+  std::vector<uint8_t> data;
+  WireWriter out(data);
+  out.Write<uint64_t>(address);
+  out.Write<uint64_t>(length);
+  out.Write<uint64_t>(page_size);
+  return data;
 }
 
 absl::StatusOr<MigState> GetState(WireClient& client) {

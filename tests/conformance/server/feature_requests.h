@@ -28,6 +28,18 @@ constexpr uint32_t FlagsOf(Feature feature, uint32_t operations) {
 absl::StatusOr<std::vector<uint8_t>> GetFeature(WireClient& client, Feature feature,
                                                 std::vector<uint8_t> data = {});
 
+// DMA_LOGGING_START's data, any of it. The range is what a MapNumbers has as it stands.
+struct LoggingNumbers {
+  uint64_t page_size = 4096;
+  uint32_t num_ranges = 1;
+  std::vector<DmaLoggingRange> ranges = {{.address = Iova{0x100000}, .length = 0x4000}};
+};
+
+WireRequest StartLoggingRequest(const LoggingNumbers& numbers);
+WireRequest StopLoggingRequest();
+// DMA_LOGGING_REPORT's.
+std::vector<uint8_t> ReportData(uint64_t address, uint64_t length, uint64_t page_size);
+
 absl::StatusOr<MigState> GetState(WireClient& client);
 WireRequest SetStateRequest(MigState state);
 absl::Status SetState(WireClient& client, MigState state);

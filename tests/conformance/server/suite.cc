@@ -22,13 +22,16 @@ constexpr Family kFamilies[] = {
     DmaUnmapChecks,
     IrqChecks,
     IrqRefusalChecks,
+    IntxChecks,
     ResetChecks,
     FeatureChecks,
     DmaChecks,
+    WrittenPagesChecks,
     DescriptorChecks,
     DisconnectChecks,
     // Last, because a device that one of them leaves stopped does nothing else.
     MigrationChecks,
+    FunctionResetChecks,
 };
 
 }  // namespace

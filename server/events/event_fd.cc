@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,16 @@ absl::StatusOr<EventFd> EventFd::Create() {
   UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fd.valid()) return ErrnoStatus(errno, "eventfd");
   return EventFd(std::move(fd), true);
+}
+
+std::optional<uint64_t> EventFd::id() const {
+  std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd_.get()));
+  std::string key;
+  while (info >> key) {
+    uint64_t id = 0;
+    if (key == "eventfd-id:" && info >> id) return id;
+  }
+  return std::nullopt;
 }
 
 void EventFd::Signal() const {

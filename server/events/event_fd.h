@@ -3,6 +3,7 @@
 #define SERVER_EVENTS_EVENT_FD_H_
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,10 @@ class EventFd {
 
   // A new one, that does not block. ResourceExhausted where no descriptor is to be had.
   static absl::StatusOr<EventFd> Create();
+
+  // The kernel's number of the eventfd, the same for all descriptors of it; nullopt before Linux
+  // 5.2. Needs /proc.
+  std::optional<uint64_t> id() const;
 
   // To be passed on, or waited for.
   const UniqueFd& fd() const { return fd_; }

@@ -58,6 +58,20 @@ TEST_P(EventFdTest, AddsOneForEachSignal) {
   EXPECT_EQ(lent.Take(), 2u);
 }
 
+TEST_P(EventFdTest, HasTheNumberOfTheEventfdWhicheverDescriptorItIs) {
+  const Lent lent(GetParam());
+  const Lent other(GetParam());
+  ASSERT_THAT(lent.server, IsOk());
+  ASSERT_THAT(other.server, IsOk());
+
+  const auto again = EventFd::Adopt(UniqueFd(::fcntl(lent.client.get(), F_DUPFD_CLOEXEC, 0)));
+
+  ASSERT_THAT(again, IsOk());
+  EXPECT_TRUE(again->id().has_value());
+  EXPECT_EQ(again->id(), lent.server->id());
+  EXPECT_NE(again->id(), other.server->id());
+}
+
 TEST_P(EventFdTest, DoesNotBlockOnAFullCounter) {
   const Lent lent(GetParam());
   ASSERT_THAT(lent.server, IsOk());

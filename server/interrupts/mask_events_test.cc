@@ -120,6 +120,56 @@ TEST_F(MaskEventsTest, MasksAndUnmasksEachVectorByItsOwn) {
   EXPECT_FALSE(IsMasked(interrupts_, 2));
 }
 
+TEST_F(MaskEventsTest, MasksAllVectorsThatHaveTheSameEvent) {
+  ASSERT_THAT(
+      masks_->Apply(Request(IrqIndex::kMsix, IrqAction::kMask, 0, 2), CopiesOf({event_, event_})),
+      IsOk());
+  ASSERT_THAT(masks_->Apply(Request(IrqIndex::kMsix, IrqAction::kMask, 3, 1), CopiesOf({event_})),
+              IsOk());
+
+  Ring(event_);
+
+  for (const uint32_t vector : {0u, 1u, 3u}) {
+    while (!IsMasked(interrupts_, vector)) {
+    }
+  }
+  EXPECT_FALSE(IsMasked(interrupts_, 2));
+}
+
+TEST_F(MaskEventsTest, LetsTwoVectorsSwapTheirEvents) {
+  const SetIrqsRequest mask = Request(IrqIndex::kMsix, IrqAction::kMask, 0, 2);
+  ASSERT_THAT(masks_->Apply(mask, CopiesOf({event_, other_})), IsOk());
+
+  ASSERT_THAT(masks_->Apply(mask, CopiesOf({other_, event_})), IsOk());
+
+  Ring(event_);
+  while (!IsMasked(interrupts_, 1)) {
+  }
+  EXPECT_FALSE(IsMasked(interrupts_, 0));
+}
+
+TEST_F(MaskEventsTest, MasksByWhatWasSignalledBeforeItWasGiven) {
+  Ring(event_);
+
+  ASSERT_THAT(masks_->Apply(Request(IrqIndex::kMsix, IrqAction::kMask, 1, 1), CopiesOf({event_})),
+              IsOk());
+
+  EXPECT_TRUE(IsMasked(interrupts_, 1));
+}
+
+TEST_F(MaskEventsTest, LeavesWhatIsSignalledAloneWhereItRefuses) {
+  Ring(event_);
+  std::vector<UniqueFd> fds = CopiesOf({event_});
+  fds.push_back(Memfd("no eventfd"));
+
+  EXPECT_THAT(masks_->Apply(Request(IrqIndex::kMsix, IrqAction::kMask, 0, 2), std::move(fds)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+
+  EXPECT_FALSE(IsMasked(interrupts_, 0));
+  uint64_t count = 0;
+  EXPECT_EQ(::read(event_.get(), &count, sizeof(count)), 8);
+}
+
 TEST_F(MaskEventsTest, TakesANewEventInThePlaceOfTheOldOne) {
   const int before = OpenFdCount();
   const SetIrqsRequest mask = Request(IrqIndex::kMsix, IrqAction::kMask, 0, 2);

@@ -22,12 +22,17 @@ namespace {
 constexpr uint64_t kLeastRegionBytes = uint64_t{64} << 30;
 
 // What processes have of their address space: 2^47 bytes on x86-64, 2^48 on most arm64.
-IovaRange UserAddresses() {
+absl::StatusOr<IovaRange> UserAddresses() {
   // The kernel puts the program's name at the top of it, below at most one page.
-  const uint64_t top = std::bit_ceil(uint64_t{::getauxval(AT_EXECFN)});
+  const uint64_t name = ::getauxval(AT_EXECFN);
+  // 0 where whoever runs this process leaves it out.
+  if (name == 0) {
+    return absl::UnimplementedError(
+        "the system does not tell where the address space ends: map memory piece by piece");
+  }
   // Nothing is ever there, and a device that follows a null pointer is better told so.
   const auto first_page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  return {Iova{first_page}, top - first_page};
+  return IovaRange{Iova{first_page}, std::bit_ceil(name) - first_page};
 }
 
 // Whether a region may have been refused for its size. libvfio-user says ENOSPC above 8 TiB. EIO
@@ -41,7 +46,8 @@ bool MayMeanTheSize(const absl::Status& refusal) {
 
 absl::StatusOr<AddressSpaceMapping> AddressSpaceMapping::Create(DmaMapper& mapper,
                                                                 DmaMapFlags access) {
-  AddressSpaceMapping mapping(UserAddresses());
+  VFIO_USER_ASSIGN_OR_RETURN(const IovaRange addresses, UserAddresses());
+  AddressSpaceMapping mapping(addresses);
   uint64_t region_bytes = std::bit_ceil(mapping.range_.length);
   while (true) {
     const absl::Status mapped = mapping.MapIn(mapper, access, region_bytes);

@@ -20,6 +20,11 @@ class Session;
 
 struct DmaLogOptions {
   // What the device is asked to tell apart, in bytes; a power of two. It may choose otherwise.
+  //
+  // To libvfio-user, which reports each mapping from its beginning only, this limits how long a
+  // mapping may be that is reported whole: its bitmap has to fit one message. With 4 KiB pages and
+  // the usual 1 MiB per message that is just under 32 GiB, above which Report() is
+  // ResourceExhausted. Ask for larger pages then, or map the memory in several pieces.
   uint64_t page_size = 4096;
   // Where; the device may log more than that. Without any: all that is mapped, now and later. Some
   // thousands fit a message, and more are ResourceExhausted.

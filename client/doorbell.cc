@@ -22,12 +22,12 @@ namespace {
 // KVM_IOEVENTFD_FLAG_DATAMATCH of <linux/kvm.h>, whose flags these are: only one value rings.
 constexpr uint32_t kDatamatch = 1;
 
-bool IsEventfd(const UniqueFd& fd) {
+absl::StatusOr<bool> IsEventfd(const UniqueFd& fd) {
   std::array<char, 64> name = {};
-  const ssize_t bytes =
-      ::readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), name.data(), name.size());
-  return bytes > 0 &&
-         std::string_view(name.data(), static_cast<size_t>(bytes)) == "anon_inode:[eventfd]";
+  const std::string link = fmt::format("/proc/self/fd/{}", fd.get());
+  const ssize_t bytes = ::readlink(link.c_str(), name.data(), name.size());
+  if (bytes < 0) return ErrnoStatus(errno, fmt::format("reading {}", link));
+  return std::string_view(name.data(), static_cast<size_t>(bytes)) == "anon_inode:[eventfd]";
 }
 
 }  // namespace
@@ -38,9 +38,10 @@ Doorbell::Doorbell(std::shared_ptr<Session> session, UniqueFd eventfd, const IoF
 absl::StatusOr<Doorbell> Doorbell::Create(std::shared_ptr<Session> session, UniqueFd eventfd,
                                           const IoFdEntry& entry) {
   // Writing to something else might wait for ever, or do anything.
-  if (!IsEventfd(eventfd)) {
-    return absl::DataLossError(fmt::format(
-        "the server's descriptor of the doorbell at {:#x} is no eventfd", entry.offset));
+  VFIO_USER_ASSIGN_OR_RETURN(const bool is_eventfd, IsEventfd(eventfd));
+  if (!is_eventfd) {
+    return session->CloseBroken(absl::InvalidArgumentError(
+        fmt::format("the descriptor of the doorbell at {:#x} is no eventfd", entry.offset)));
   }
   return Doorbell(std::move(session), std::move(eventfd), entry);
 }

@@ -22,6 +22,11 @@ class Doorbell {
  public:
   // ResourceExhausted when the device has left so many rings unheard that no more can be counted
   // (2^64 - 2). A server that is gone is not noticed.
+  //
+  // Looks for room first. It can wait all the same, for as long as the server likes, where the
+  // server made the eventfd without EFD_NONBLOCK and there is room for fewer than `times`, or what
+  // there was is used by somebody else in between: to set O_NONBLOCK here would change it for the
+  // server, which may rely on waiting, and could undo it.
   absl::Status Ring(uint64_t times = 1) const;
 
   // What a write to the region would have to be for the device to take it as a ring.
@@ -35,7 +40,7 @@ class Doorbell {
 
  private:
   friend class Region;
-  // DataLoss for a descriptor that is no eventfd.
+  // DataLoss, and the end of the connection, for a descriptor that is no eventfd.
   static absl::StatusOr<Doorbell> Create(std::shared_ptr<Session> session, UniqueFd eventfd,
                                          const IoFdEntry& entry);
   Doorbell(std::shared_ptr<Session> session, UniqueFd eventfd, const IoFdEntry& entry);

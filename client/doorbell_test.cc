@@ -181,19 +181,42 @@ TEST_F(DoorbellTest, AFullCounterIsNotWaitedFor) {
   EXPECT_THAT(doorbell->Ring(UINT64_MAX), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST_F(DoorbellTest, ADescriptorThatIsNoEventfdIsRefused) {
-  for (const char* const path : {"/", "/dev/null", "/proc/self/mem"}) {
-    std::vector<UniqueFd> fds;
-    fds.emplace_back(::open(path, O_RDONLY | O_CLOEXEC));
-    fds.emplace_back(::open(path, O_RDONLY | O_CLOEXEC));
-    ServedRequest served =
-        AnswerNext(*server_, Hex(Header("60000000", "02000000") + kTwoEntries), std::move(fds));
+class NotAnEventfdTest : public DoorbellTest, public ::testing::WithParamInterface<const char*> {};
 
-    EXPECT_THAT(region_->OpenDoorbells(),
-                StatusIs(absl::StatusCode::kDataLoss, HasSubstr("is no eventfd")));
+TEST_P(NotAnEventfdTest, EndsTheConnection) {
+  std::vector<UniqueFd> fds;
+  fds.emplace_back(::open(GetParam(), O_RDONLY | O_CLOEXEC));
+  fds.emplace_back(::open(GetParam(), O_RDONLY | O_CLOEXEC));
+  ServedRequest served =
+      AnswerNext(*server_, Hex(Header("60000000", "02000000") + kTwoEntries), std::move(fds));
 
-    EXPECT_THAT(served.get(), IsOk());
-  }
+  EXPECT_THAT(region_->OpenDoorbells(),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("is no eventfd")));
+
+  EXPECT_THAT(served.get(), IsOk());
+  EXPECT_THAT(client_->status(), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, NotAnEventfdTest,
+                         ::testing::Values("/", "/dev/null", "/proc/self/mem"));
+
+TEST_F(DoorbellTest, NoMoreAreHeldThanALimitHoweverManyTheServerNames) {
+  const int before = OpenFdCount();
+  std::string entries;
+  for (int i = 0; i < 257; ++i) entries += kTwoEntries.substr(0, kTwoEntries.size() / 2);
+  // 257 entries of 40 bytes that share one descriptor.
+  const std::string reply = Header("38280000", "01010000") + entries;
+  ServedRequest served = AnswerNext(*server_, Hex(reply), NewEventfds(1));
+
+  EXPECT_THAT(region_->OpenDoorbells(),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("more than 256 doorbells")));
+
+  EXPECT_THAT(served.get(), IsOk());
+  served = AnswerNext(*server_, Hex(reply), NewEventfds(1));
+  EXPECT_THAT(region_->OpenDoorbell(0x1000), IsOk());
+  EXPECT_THAT(served.get(), IsOk());
+  eventfds_.clear();
+  EXPECT_EQ(OpenFdCount(), before);
 }
 
 // What no server may say ends the connection.

@@ -18,6 +18,10 @@
 namespace vfio_user {
 namespace {
 
+// The most that are opened at once. Each holds a descriptor, of which a process has 1,024 by
+// default; a list can have 1,600 entries.
+constexpr size_t kMaxDoorbells = 256;
+
 absl::Status CheckAccess(const RegionInfo& info, RegionFlag needed, uint64_t offset, size_t bytes) {
   if (offset > info.size || bytes > info.size - offset) {
     return absl::OutOfRangeError(fmt::format("[{:#x}, +{:#x}) of {}, whose size is {:#x}", offset,
@@ -166,16 +170,18 @@ bool Region::Touches(uint64_t offset, size_t length) const {
 }
 
 absl::StatusOr<std::vector<Doorbell>> Region::OpenDoorbells() const {
-  VFIO_USER_ASSIGN_OR_RETURN(RegionIoFds io_fds, session_->GetRegionIoFds(info_.index));
+  VFIO_USER_ASSIGN_OR_RETURN(const RegionIoFds io_fds, session_->GetRegionIoFds(info_.index));
   std::vector<Doorbell> doorbells;
   for (const IoFdEntry& entry : io_fds.reply.entries) {
     // What is in the specification besides, an ioregionfd, no kernel has.
     if (entry.type != IoFdType::kIoEventFd) continue;
-    // Several places may share one descriptor, which the session has found to be there.
-    UniqueFd eventfd(::fcntl(io_fds.fds[entry.fd_index].get(), F_DUPFD_CLOEXEC, 0));
-    if (!eventfd.valid()) return ErrnoStatus(errno, "duplicating a doorbell's descriptor");
-    VFIO_USER_ASSIGN_OR_RETURN(Doorbell doorbell,
-                               Doorbell::Create(session_, std::move(eventfd), entry));
+    // The server says how many there are, and each holds a descriptor of ours.
+    if (doorbells.size() == kMaxDoorbells) {
+      return absl::ResourceExhaustedError(
+          fmt::format("{} has more than {} doorbells: open those that are wanted one by one",
+                      info_.index, kMaxDoorbells));
+    }
+    VFIO_USER_ASSIGN_OR_RETURN(Doorbell doorbell, NewDoorbell(io_fds, entry));
     doorbells.push_back(std::move(doorbell));
   }
   if (doorbells.empty()) {
@@ -185,10 +191,20 @@ absl::StatusOr<std::vector<Doorbell>> Region::OpenDoorbells() const {
 }
 
 absl::StatusOr<Doorbell> Region::OpenDoorbell(uint64_t offset) const {
-  VFIO_USER_ASSIGN_OR_RETURN(std::vector<Doorbell> doorbells, OpenDoorbells());
-  const auto found = std::ranges::find(doorbells, offset, &Doorbell::offset);
-  if (found != doorbells.end()) return std::move(*found);
+  VFIO_USER_ASSIGN_OR_RETURN(const RegionIoFds io_fds, session_->GetRegionIoFds(info_.index));
+  const auto found = std::ranges::find_if(io_fds.reply.entries, [offset](const IoFdEntry& entry) {
+    return entry.type == IoFdType::kIoEventFd && entry.offset == offset;
+  });
+  if (found != io_fds.reply.entries.end()) return NewDoorbell(io_fds, *found);
   return absl::NotFoundError(fmt::format("{} has no doorbell at {:#x}", info_.index, offset));
+}
+
+absl::StatusOr<Doorbell> Region::NewDoorbell(const RegionIoFds& io_fds,
+                                             const IoFdEntry& entry) const {
+  // Several places may share one descriptor, which the session has found to be there.
+  UniqueFd eventfd(::fcntl(io_fds.fds[entry.fd_index].get(), F_DUPFD_CLOEXEC, 0));
+  if (!eventfd.valid()) return ErrnoStatus(errno, "duplicating a doorbell's descriptor");
+  return Doorbell::Create(session_, std::move(eventfd), entry);
 }
 
 std::vector<SparseArea> Region::mapped_areas() const {

@@ -20,6 +20,7 @@ namespace vfio_user {
 
 class RegionMapping;
 class Session;
+struct RegionIoFds;
 
 // The widths of a register access: 1, 2, 4 or 8 bytes.
 template <typename T>
@@ -87,9 +88,10 @@ class Region {
   absl::Status WriteMany(std::span<const RegionWrite> writes) const;
 
   // The doorbells that the device offers in this region: see Doorbell. Two round trips at most.
-  // NotFound where there is none; what a server that does not know of them refuses with.
+  // NotFound where there is none, ResourceExhausted for more than 256; what a server that does not
+  // know of them refuses with.
   absl::StatusOr<std::vector<Doorbell>> OpenDoorbells() const;
-  // The first at `offset`.
+  // The first at `offset`. Look at its value(): others at the same offset may be for other values.
   absl::StatusOr<Doorbell> OpenDoorbell(uint64_t offset) const;
 
   // The parts that are mapped, in order.
@@ -108,6 +110,8 @@ class Region {
   friend class Client;
   Region(std::shared_ptr<Session> session, RegionInfo info,
          std::shared_ptr<const RegionMapping> mapping);
+
+  absl::StatusOr<Doorbell> NewDoorbell(const RegionIoFds& io_fds, const IoFdEntry& entry) const;
 
   absl::Status Access(uint64_t offset, std::span<std::byte> into) const;
   absl::Status Access(uint64_t offset, std::span<const std::byte> from) const;

@@ -39,11 +39,13 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
 }
 
 absl::Status Connection::Serve() {
+  // Of the main socket: the twin's two ends are both this process's.
+  const auto client = client_.channel->socket().GetPeerCredentials().value_or(PeerCredentials{});
   if (twin_ != nullptr) {
-    client_.slot.ClientCame(twin_, client_.max_data_xfer_bytes);
+    client_.slot.ClientCame(twin_, client_.max_data_xfer_bytes, client);
   } else {
     client_.slot.ClientCame(client_.channel,
-                            std::min(client_.max_data_xfer_bytes, kSafeDmaMessageBytes));
+                            std::min(client_.max_data_xfer_bytes, kSafeDmaMessageBytes), client);
   }
   const absl::Status end = client_.channel->Serve();
   client_.slot.ClientGone();

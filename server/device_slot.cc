@@ -74,8 +74,9 @@ void DeviceSlot::Reset(std::function<void()> done) {
   });
 }
 
-void DeviceSlot::ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes) {
-  dma_.Connect(std::move(channel), max_data_xfer_bytes);
+void DeviceSlot::ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes,
+                            const PeerCredentials& client) {
+  dma_.Connect(std::move(channel), max_data_xfer_bytes, client);
 }
 
 void DeviceSlot::ClientGone() {

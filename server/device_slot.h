@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/irq.h"
@@ -81,7 +82,8 @@ class DeviceSlot final : public DeviceHost, private ServerKeptState {
   void Reset(std::function<void()> done);
 
   // DMA messages go over `channel`: see ClientDmaSpace::Connect.
-  void ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes);
+  void ClientCame(std::shared_ptr<Channel> channel, uint32_t max_data_xfer_bytes,
+                  const PeerCredentials& client);
   // Takes back what the client lent and bound, ends its log of writes and its migration, and waits
   // until no work of its time is left. Breaks the channel.
   void ClientGone();

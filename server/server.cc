@@ -43,7 +43,9 @@ class Server::Impl {
   absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(std::unique_ptr<Device> device,
                                                  std::string_view where) {
     Seat::Options seat;
-    seat.device.dma = {.max_maps = options_.max_dma_maps, .message_timeout = options_.dma_timeout};
+    seat.device.dma = {.max_maps = options_.max_dma_maps,
+                       .message_timeout = options_.dma_timeout,
+                       .process_vm = options_.process_vm == ProcessVm::kOn};
     seat.device.poller = poller_.get();
     seat.terms = {.timeout = options_.negotiation_timeout,
                   .max_data_xfer_bytes = options_.max_data_xfer_bytes,

@@ -25,6 +25,12 @@
 
 namespace vfio_user {
 
+// Whether long and scattered DMA by file I/O may go through process_vm_readv() and
+// process_vm_writev(), which move many pieces in one call. Done where a client lent the memory of
+// its own process and the kernel permits it; otherwise, and with kOff, the client's descriptor is
+// read and written piece by piece. What devices see is the same.
+enum class ProcessVm { kOff, kOn };
+
 struct ServerOptions {
   // How long a client may take from connecting to the end of VERSION, and a message that has begun,
   // in either direction, to be complete. A client that is slower loses its turn.
@@ -36,6 +42,7 @@ struct ServerOptions {
   uint32_t max_data_xfer_bytes = 1 << 20;
   // Mappings of one client.
   uint32_t max_dma_maps = 65535;
+  ProcessVm process_vm = ProcessVm::kOn;
   // Of the sockets' files.
   mode_t socket_mode = 0600;
   // Told one line about each refused request, and each client that was refused or is gone; from any

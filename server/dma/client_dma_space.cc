@@ -31,9 +31,12 @@ absl::Status NoClient() { return absl::UnavailableError("DMA: no client is conne
 
 }  // namespace
 
-void ClientDmaSpace::Connect(std::shared_ptr<Channel> channel, uint32_t max_message_data_bytes) {
+void ClientDmaSpace::Connect(std::shared_ptr<Channel> channel, uint32_t max_message_data_bytes,
+                             const PeerCredentials& client) {
   auto all_released = std::make_shared<std::promise<void>>();
   all_released_ = all_released->get_future();
+  MutexLock open_lock(open_mu_);
+  pool_.set_client(options_.process_vm ? client : PeerCredentials{});
   MutexLock lock(mu_);
   messenger_ = std::make_shared<DmaMessenger>(
       std::move(channel), DmaMessenger::Options{.max_data_bytes = max_message_data_bytes,

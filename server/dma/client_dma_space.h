@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/iova.h"
@@ -37,6 +38,7 @@ class ClientDmaSpace final : public DmaSpace {
   struct Options {
     uint32_t max_maps = 65535;                          // Mappings of one client.
     absl::Duration message_timeout = absl::Seconds(5);  // For the answer to a DMA message.
+    bool process_vm = true;  // Long and scattered file I/O by ProcessMemory, where there is one.
   };
 
   explicit ClientDmaSpace(const Options& options) : options_(options) {}
@@ -47,8 +49,9 @@ class ClientDmaSpace final : public DmaSpace {
 
   // A client came, where there was none. DMA messages go over `channel`, with at most
   // `max_message_data_bytes` (not 0) of data each; somebody must read the channel, if not the
-  // waiting transfers themselves.
-  void Connect(std::shared_ptr<Channel> channel, uint32_t max_message_data_bytes);
+  // waiting transfers themselves. `client` is whose process may lend its memory, if that is known.
+  void Connect(std::shared_ptr<Channel> channel, uint32_t max_message_data_bytes,
+               const PeerCredentials& client = {});
 
   // Lends the device what `request`, which Parse accepted, describes. InvalidArgument (EINVAL) and
   // more, see OpenDirectPath; AlreadyExists (EEXIST) where it overlaps another mapping,

@@ -43,9 +43,13 @@ class ClientDmaSpaceFixture : public testing::Test {
  protected:
   static constexpr uint32_t kMaxDataBytes = 4096;
 
+  explicit ClientDmaSpaceFixture(const ClientDmaSpace::Options& options = {.max_maps = 4096})
+      : space_(options) {}
+
   void SetUp() override { Connect(); }
 
-  void Connect() {
+  // A client, in the process that `credentials` tell of.
+  void Connect(const PeerCredentials& credentials = {}) {
     auto connected = ScriptedPeer::Pair();
     if (!connected.ok()) std::abort();
     client_ = std::make_unique<ScriptedPeer>(std::move(connected->peer));
@@ -56,7 +60,7 @@ class ClientDmaSpaceFixture : public testing::Test {
           command_came_.set_value();
           return absl::OkStatus();
         });
-    space_.Connect(channel_, kMaxDataBytes);
+    space_.Connect(channel_, kMaxDataBytes, credentials);
   }
 
   // Memory that is reached by message.
@@ -79,7 +83,7 @@ class ClientDmaSpaceFixture : public testing::Test {
     return space_.Map(request, std::move(fds));
   }
 
-  ClientDmaSpace space_{{.max_maps = 4096}};
+  ClientDmaSpace space_;
   std::unique_ptr<ScriptedPeer> client_;
   std::shared_ptr<Channel> channel_;
   std::promise<void> command_came_;  // From the client; at most one does.

@@ -49,14 +49,14 @@ absl::StatusOr<DirectPath> OpenDirectPath(const DmaMapRequest& request, std::vec
 
 absl::Status ClientMemory::Read(uint64_t offset, std::span<std::byte> into) const {
   if (const auto* const window = std::get_if<FileWindow>(&path_)) {
-    return ReadFileAt(*window->file, window->offset + offset, into);
+    return ReadFileAt(window->file->fd, window->offset + offset, into);
   }
   return std::get<MappedFile>(path_).Read(offset, into);
 }
 
 absl::Status ClientMemory::Write(uint64_t offset, std::span<const std::byte> from) const {
   if (const auto* const window = std::get_if<FileWindow>(&path_)) {
-    return WriteFileAt(*window->file, window->offset + offset, from);
+    return WriteFileAt(window->file->fd, window->offset + offset, from);
   }
   return std::get<MappedFile>(path_).Write(offset, from);
 }

@@ -48,6 +48,9 @@ class ClientMemory {
   bool Allows(DmaMapFlag direction) const { return access_.Has(direction); }
   bool direct() const { return !std::holds_alternative<std::monostate>(path_); }
 
+  // nullptr for what is reached otherwise.
+  const FileWindow* file_window() const { return std::get_if<FileWindow>(&path_); }
+
   // `offset` is into the range, all of the bytes are in it, and it is direct. See file_io.h and
   // MappedFile for errors.
   absl::Status Read(uint64_t offset, std::span<std::byte> into) const;

@@ -146,7 +146,7 @@ TEST(ClientMemoryTest, ReachesAFileFromItsOffset) {
   ASSERT_THAT(memory.Read(1, std::as_writable_bytes(std::span(two))), IsOk());
   EXPECT_EQ(two, "56");
   ASSERT_THAT(memory.Write(3, std::as_bytes(std::span(two))), IsOk());
-  EXPECT_EQ(ContentOf(*file), "0123456569");
+  EXPECT_EQ(ContentOf(file->fd), "0123456569");
 }
 
 TEST(ClientMemoryTest, TellsWhenItHasLetGoOfItsFile) {

@@ -54,12 +54,13 @@ absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
   candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
                                   [](const auto& file) { return file.expired(); }),
                    candidates.end());
-  for (const std::weak_ptr<const UniqueFd>& candidate : candidates) {
+  for (const std::weak_ptr<const OpenFile>& candidate : candidates) {
     File file = candidate.lock();
-    if (file != nullptr && IsSameOpenFile(*file, fd)) return file;
+    if (file != nullptr && IsSameOpenFile(file->fd, fd)) return file;
   }
   VFIO_USER_RETURN_IF_ERROR(CheckRoomFor(fd));
-  auto file = std::make_shared<const UniqueFd>(std::move(fd));
+  std::optional<ProcessMemory> process = ProcessMemory::Find(fd, client_);
+  auto file = std::make_shared<const OpenFile>(OpenFile{std::move(fd), std::move(process)});
   candidates.push_back(file);
   return file;
 }

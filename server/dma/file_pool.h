@@ -6,12 +6,15 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
+#include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "server/dma/process_memory.h"
 
 namespace vfio_user {
 
@@ -20,8 +23,17 @@ namespace vfio_user {
 // Thread-compatible; what it hands out may be used and released by any thread.
 class FilePool {
  public:
+  struct OpenFile {
+    UniqueFd fd;
+    // Where it is the memory of the client's process, and the kernel lets us near.
+    std::optional<ProcessMemory> process;
+  };
   // Closed with the last owner; the pool itself is none.
-  using File = std::shared_ptr<const UniqueFd>;
+  using File = std::shared_ptr<const OpenFile>;
+
+  // Whose files come from now on; none of another client's is in use. Nobody's at first, and then
+  // no file is known for a process's memory.
+  void set_client(const PeerCredentials& client) { client_ = client; }
 
   // Takes `fd`, and returns a descriptor for the same open file: `fd`, or an older one in use, and
   // then `fd` is closed. "Same" is the kernel's word (kcmp). Where that call is refused, it is the
@@ -31,10 +43,11 @@ class FilePool {
 
  private:
   using FileId = std::pair<dev_t, ino_t>;
-  using OpenFiles = absl::InlinedVector<std::weak_ptr<const UniqueFd>, 1>;
+  using OpenFiles = absl::InlinedVector<std::weak_ptr<const OpenFile>, 1>;
 
   void Forget();
 
+  PeerCredentials client_;
   // All files that were acquired and, until the next Forget, some that have been closed.
   absl::flat_hash_map<FileId, OpenFiles> files_;
   size_t forget_at_ = 16;

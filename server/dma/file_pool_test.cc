@@ -110,7 +110,8 @@ TEST(FilePoolTest, LeavesTheProcessSomeDescriptors) {
       if (file.ok()) files.push_back(*std::move(file));
     }
     std::vector<UniqueFd> rest;
-    while (rest.size() < 10 && (rest.push_back(Duplicate(*files.front())), rest.back().valid())) {
+    while (rest.size() < 10 &&
+           (rest.push_back(Duplicate(files.front()->fd)), rest.back().valid())) {
       ++others;
     }
   }

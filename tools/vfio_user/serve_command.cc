@@ -47,6 +47,7 @@ struct Arguments {
   bool list = false;
   bool verbose = false;
   bool until_eof = false;
+  bool no_process_vm = false;
 };
 
 // Takes what standard input has, which is nobody's. False at its end.
@@ -124,6 +125,7 @@ absl::Status Serve(const Arguments& arguments) {
   VFIO_USER_ASSIGN_OR_RETURN(const StopSignals signals, StopSignals::Block());
   RaiseDescriptorLimit();
   ServerOptions options;
+  if (arguments.no_process_vm) options.process_vm = ProcessVm::kOff;
   if (arguments.verbose) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
@@ -155,6 +157,8 @@ Action AddServe(CLI::App& app) {
   app.add_flag("--verbose", arguments->verbose, "say on stderr what is refused, and who leaves");
   app.add_flag("--until-eof", arguments->until_eof,
                "end at the end of standard input too: a pipe from\nwhoever must not be outlived");
+  app.add_flag("--no-process-vm", arguments->no_process_vm,
+               "reach clients' memory by descriptor only, and not\nby process_vm_readv()");
   app.footer(kExamples);
   return [arguments] { return Serve(*arguments); };
 }

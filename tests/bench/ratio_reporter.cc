@@ -1,10 +1,15 @@
 #include "tests/bench/ratio_reporter.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "benchmark/benchmark.h"
 #include "fmt/format.h"
+#include "nlohmann/json.hpp"
 
 namespace vfio_user {
 namespace {
@@ -15,25 +20,71 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
+std::string NameOf(const benchmark::BenchmarkName& name) {
+  std::string out = name.function_name;
+  for (const std::string& part : {name.args, name.threads}) {
+    if (!part.empty()) out += "/" + part;
+  }
+  return out;
+}
+
+std::string ToJson(const std::vector<RatioTarget>& targets) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const RatioTarget& target : targets) {
+    nlohmann::ordered_json one = {{"benchmark", target.benchmark}, {"raw", target.raw}};
+    if (std::isfinite(target.at_most)) one["at_most"] = target.at_most;
+    if (target.at_least > 0) one["at_least"] = target.at_least;
+    if (!target.counter.empty()) one["counter"] = target.counter;
+    if (!target.note.empty()) one["note"] = target.note;
+    list.push_back(std::move(one));
+  }
+  return list.dump();
+}
+
+std::string Line(const RatioTarget& target, double figure) {
+  std::string out = target.benchmark;
+  if (!target.raw.empty()) out += " / " + target.raw;
+  if (!target.counter.empty()) out += ", " + target.counter;
+  out += fmt::format(": {:.3f}, target", figure);
+  if (std::isfinite(target.at_most)) out += fmt::format(" at most {:.2f}", target.at_most);
+  if (target.at_least > 0) out += fmt::format(" at least {:.2f}", target.at_least);
+  const bool reached = figure <= target.at_most && figure >= target.at_least;
+  out += reached ? ": reached" : ": MISSED";
+  if (!reached && !target.note.empty()) out += " (" + target.note + ")";
+  return out;
+}
+
 }  // namespace
+
+bool RatioReporter::ReportContext(const Context& context) {
+  const bool go_on = ConsoleReporter::ReportContext(context);
+  // Behind the console's and before the file's, which comes next.
+  benchmark::AddCustomContext("ratio_targets", ToJson(targets_));
+  return go_on;
+}
 
 void RatioReporter::ReportRuns(const std::vector<Run>& runs) {
   for (const Run& run : runs) {
     if (run.run_type != Run::RT_Iteration || run.iterations == 0) continue;
-    nanoseconds_[run.run_name.function_name].push_back(run.real_accumulated_time /
-                                                       static_cast<double>(run.iterations) * 1e9);
+    auto& values = values_[NameOf(run.run_name)];
+    values[""].push_back(run.real_accumulated_time / static_cast<double>(run.iterations) * 1e9);
+    for (const auto& [name, counter] : run.counters) values[name].push_back(counter.value);
   }
   benchmark::ConsoleReporter::ReportRuns(runs);
 }
 
 void RatioReporter::Finalize() {
+  const auto median = [this](const std::string& name,
+                             const std::string& counter) -> std::optional<double> {
+    const auto values = values_.find(name);
+    if (values == values_.end() || !values->second.contains(counter)) return std::nullopt;
+    return Median(values->second.at(counter));
+  };
   for (const RatioTarget& target : targets_) {
-    const auto measured = nanoseconds_.find(target.benchmark);
-    const auto raw = nanoseconds_.find(target.raw);
-    if (measured == nanoseconds_.end() || raw == nanoseconds_.end()) continue;
-    const double ratio = Median(measured->second) / Median(raw->second);
-    fmt::print("{} / {}: {:.3f}, target {:.2f}: {}\n", target.benchmark, target.raw, ratio,
-               target.at_most, ratio <= target.at_most ? "reached" : "MISSED");
+    const std::optional<double> measured = median(target.benchmark, target.counter);
+    const std::optional<double> raw =
+        target.raw.empty() ? std::optional(1.0) : median(target.raw, target.counter);
+    if (measured && raw) fmt::print("{}\n", Line(target, *measured / *raw));
   }
 }
 

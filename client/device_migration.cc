@@ -54,6 +54,14 @@ absl::Status DeviceMigration::SetState(MigState state) const {
       fmt::format("to {}", state));
 }
 
+absl::StatusOr<uint64_t> DeviceMigration::BytesLeft() const {
+  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> data,
+                             features_.Get(Feature::kMigDataSize, {}, MigDataSize::kBytes));
+  const absl::StatusOr<MigDataSize> size = MigDataSize::Parse(data);
+  if (!size.ok()) return session_->CloseBroken(size.status());
+  return size->stop_copy_length;
+}
+
 absl::StatusOr<uint64_t> DeviceMigration::Save(const Sink& sink, MigState then) const {
   VFIO_USER_RETURN_IF_ERROR(CheckThen(then));
   VFIO_USER_ASSIGN_OR_RETURN(const MigState before, StateBefore());

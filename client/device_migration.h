@@ -31,6 +31,10 @@ class DeviceMigration {
   // may be on that way still, or in MigState::kError, which Client::Reset() ends.
   absl::Status SetState(MigState state) const;
 
+  // About how many bytes of the state are to be read still, from a sink of Save() too. Not every
+  // server tells, and perhaps not in every state: InvalidArgument then.
+  absl::StatusOr<uint64_t> BytesLeft() const;
+
   // Given each piece of the state, in order, as it comes; an error ends the save.
   using Sink = std::function<absl::Status(std::span<const std::byte> piece)>;
   // Fills its argument as far as there is state left, and says how far: 0 is the end.

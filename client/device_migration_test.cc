@@ -149,6 +149,14 @@ TEST_F(DeviceMigrationTest, SavesUntilTheServerHasNoMoreAndGoesOn) {
   EXPECT_THAT(requests[3].body, ElementsAreArray(Hex("08000100 00000100")));
 }
 
+TEST_F(DeviceMigrationTest, TellsHowMuchOfTheStateIsLeftWhereTheServerDoes) {
+  Start({Ok("10000000 09000100 0010000000000000"), Refusal(EINVAL)});
+
+  EXPECT_THAT(migration_->BytesLeft(), IsOkAndHolds(4096u));
+  EXPECT_THAT(migration_->BytesLeft(), StatusIs(absl::StatusCode::kInvalidArgument));
+  Requests();
+}
+
 TEST_F(DeviceMigrationTest, SaveLeavesTheDeviceStoppedWhenAskedTo) {
   Start({kRunning, kSet, kEnd, kSet});
 

@@ -168,10 +168,23 @@ TEST_F(ServerMigrationTest, TellsThatTheDeviceCanStopAndCopyAndPreCopy) {
 
 TEST_F(ServerMigrationTest, ProbesItsFeatures) {
   for (const uint32_t flags :
-       {kProbe | 1, kProbe | kGet | 1, kProbe | 2, kProbe | kGet | kSet | 2}) {
+       {kProbe | 1, kProbe | kGet | 1, kProbe | 2, kProbe | kGet | kSet | 2, kProbe | kGet | 9}) {
     EXPECT_EQ(BodyOf(Command::kDeviceFeature, FeatureBody(8, flags)), FeatureBody(8, flags));
   }
   EXPECT_EQ(ErrorOf(Command::kDeviceFeature, FeatureBody(8, kProbe | kSet | 1)), kInvalid);
+}
+
+TEST_F(ServerMigrationTest, TellsHowMuchOfTheStateIsStillToBeRead) {
+  const auto left = [this] {
+    const auto reply = BodyOf(Command::kDeviceFeature, FeatureBody(16, kGet | 9));
+    return MigDataSize::Parse(std::span(reply).subspan(8))->stop_copy_length;
+  };
+  EXPECT_EQ(ErrorOf(Command::kDeviceFeature, FeatureBody(16, kGet | 9)), kInvalid);
+  ASSERT_EQ(Go(MigState::kStopCopy), 0u);
+  const uint64_t all = left();
+  ReadData(16);
+  EXPECT_EQ(left(), all - 16);
+  EXPECT_THAT(ReadData(8192), SizeIs(all - 16));
 }
 
 TEST_F(ServerMigrationTest, AnswersAChangeOfStateWithTheRequest) {

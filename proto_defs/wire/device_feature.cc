@@ -75,6 +75,16 @@ void MigDeviceState::AppendTo(WireWriter& out) const {
   out.Write<int32_t>(data_fd);
 }
 
+absl::StatusOr<MigDataSize> MigDataSize::Parse(std::span<const uint8_t> data) {
+  WireReader in(data);
+  MigDataSize out;
+  out.stop_copy_length = in.Read<uint64_t>();
+  VFIO_USER_RETURN_IF_ERROR(in.Finish("MIG_DATA_SIZE feature"));
+  return out;
+}
+
+void MigDataSize::AppendTo(WireWriter& out) const { out.Write<uint64_t>(stop_copy_length); }
+
 absl::StatusOr<DmaLoggingStart> DmaLoggingStart::Parse(std::span<const uint8_t> data) {
   WireReader in(data);
   DmaLoggingStart out;

@@ -14,8 +14,8 @@ namespace vfio_user {
 
 class WireWriter;
 
-// The kernel's numbers. The specification has 1, 2, 6, 7 and 8; the others are named for whoever
-// prints them. Values outside the list occur.
+// The kernel's numbers. The specification has 1, 2, 6, 7 and 8, and this server 9 besides; the
+// others are named for whoever prints them. Values outside the list occur.
 enum class Feature : uint16_t {
   kPciVfToken = 0,
   kMigration = 1,
@@ -108,6 +108,20 @@ struct MigDeviceState {
   void AppendTo(WireWriter& out) const;
 
   friend bool operator==(const MigDeviceState&, const MigDeviceState&) = default;
+};
+
+// Data of Feature::kMigDataSize, kGet only. 8 bytes: stop_copy_length u64 @0
+// Source: the kernel's <linux/vfio.h>, vfio_device_feature_mig_data_size.
+struct MigDataSize {
+  static constexpr uint32_t kBytes = 8;
+
+  uint64_t stop_copy_length = 0;  // In bytes; what is to be read of the state, as an estimate.
+
+  // InvalidArgument for another length.
+  static absl::StatusOr<MigDataSize> Parse(std::span<const uint8_t> data);
+  void AppendTo(WireWriter& out) const;
+
+  friend bool operator==(const MigDataSize&, const MigDataSize&) = default;
 };
 
 struct DmaLoggingRange {

@@ -143,6 +143,18 @@ TEST(MigDeviceStateTest, RejectsEveryOtherLength) {
   }
 }
 
+TEST(MigDataSizeTest, ParsesAndSerializesTheSpecifiedBytes) {
+  const std::vector<uint8_t> bytes = Hex("08 07 06 05 04 03 02 01");
+
+  const absl::StatusOr<MigDataSize> size = MigDataSize::Parse(bytes);
+
+  ASSERT_TRUE(size.ok()) << size.status();
+  EXPECT_EQ(*size, (MigDataSize{.stop_copy_length = 0x0102030405060708}));
+  EXPECT_EQ(Serialize(*size), bytes);
+  EXPECT_THAT(MigDataSize::Parse(std::span(bytes).first(7)),
+              IsInvalidArgument("MIG_DATA_SIZE feature: body is"));
+}
+
 std::vector<uint8_t> StartBytes() {
   return Hex(
       "00 10 00 00 00 00 00 00"    // page_size

@@ -84,6 +84,7 @@ std::string ToText(const DmaLoggingReport& report);
 std::string ToText(const DmaLoggingStart& start);
 std::string ToText(const IoFdEntry& entry);
 std::string ToText(const MigDeviceState& state);
+std::string ToText(const MigDataSize& size);
 std::string ToText(const MigrationCapability& migration);
 std::string ToText(const MigrationFeature& feature);
 std::string ToText(const RegionAccess& access);

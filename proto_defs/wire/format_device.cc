@@ -38,6 +38,8 @@ std::string FeatureDataText(const DeviceFeature& feature) {
       return DecodedOrRaw(MigrationFeature::Parse(feature.data), feature.data);
     case Feature::kMigDeviceState:
       return DecodedOrRaw(MigDeviceState::Parse(feature.data), feature.data);
+    case Feature::kMigDataSize:
+      return DecodedOrRaw(MigDataSize::Parse(feature.data), feature.data);
     case Feature::kDmaLoggingStart:
       return DecodedOrRaw(DmaLoggingStart::Parse(feature.data), feature.data);
     case Feature::kDmaLoggingReport:
@@ -161,6 +163,10 @@ std::string ToText(const MigrationFeature& feature) {
 }
 
 std::string ToText(const MigDeviceState& state) { return fmt::format("state {}", state.state); }
+
+std::string ToText(const MigDataSize& size) {
+  return fmt::format("stop-copy length {}", size.stop_copy_length);
+}
 
 std::string ToText(const DmaLoggingRange& range) {
   return fmt::format("{}+{:#x}", range.address, range.length);

@@ -253,11 +253,15 @@ TEST(FormatTest, Features) {
 
   feature.feature = Feature::kMigDeviceState;
   EXPECT_EQ(Text(feature), "get mig-device-state argsz 16 state running-p2p");
+
+  feature.feature = Feature::kMigDataSize;
+  EXPECT_EQ(Text(feature), "get mig-data-size argsz 16 stop-copy length 5");
 }
 
 TEST(FormatTest, FeatureData) {
   EXPECT_EQ(Text(MigrationFeature{.flags = MigrationFlag::kP2p}), "flags p2p");
   EXPECT_EQ(Text(MigDeviceState{.state = MigState::kStopCopy}), "state stop-copy");
+  EXPECT_EQ(Text(MigDataSize{.stop_copy_length = 4096}), "stop-copy length 4096");
   EXPECT_EQ(Text(DmaLoggingRange{.address = Iova{0x1000}, .length = 0x2000}), "0x1000+0x2000");
   EXPECT_EQ(Text(DmaLoggingStart{.page_size = 4096,
                                  .ranges = {{.address = Iova{0x1000}, .length = 0x2000}}}),

@@ -242,6 +242,7 @@ std::vector<Case> DeviceCases() {
        VisitMessage<DeviceFeature>},
       {"MigrationFeature", Serialize(MigrationFeature()), VisitMessage<MigrationFeature>},
       {"MigDeviceState", Serialize(MigDeviceState()), VisitMessage<MigDeviceState>},
+      {"MigDataSize", Serialize(MigDataSize()), VisitMessage<MigDataSize>},
       {"MigDataReadRequest", Serialize(MigDataReadRequest()), VisitMessage<MigDataReadRequest>},
       {"MigDataReadReply", Serialize(MigDataReadReply{.data = kData}),
        VisitMessage<MigDataReadReply>},

@@ -124,11 +124,19 @@ absl::Status SetMigrationState(ClientContext& client, const MessageHeader& heade
       });
 }
 
+absl::Status GetMigrationDataSize(ClientContext& client, const MessageHeader& header,
+                                  const DeviceFeature& request) {
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t left, client.slot.migration().BytesLeft());
+  return AnswerWith(client, header, request, MigDataSize{.stop_copy_length = left});
+}
+
 constexpr std::array kFeatures = {
     FeatureEntry{Feature::kMigration, FeatureOp::kGet, GetMigration, Needs::kMigratableDevice},
     FeatureEntry{Feature::kMigDeviceState, FeatureOp::kGet, GetMigrationState,
                  Needs::kMigratableDevice},
     FeatureEntry{Feature::kMigDeviceState, FeatureOp::kSet, SetMigrationState,
+                 Needs::kMigratableDevice},
+    FeatureEntry{Feature::kMigDataSize, FeatureOp::kGet, GetMigrationDataSize,
                  Needs::kMigratableDevice},
     FeatureEntry{Feature::kDmaLoggingStart, FeatureOp::kSet, StartLogging},
     FeatureEntry{Feature::kDmaLoggingStop, FeatureOp::kSet, StopLogging},

@@ -59,6 +59,16 @@ absl::StatusOr<std::vector<uint8_t>> Migration::Read(size_t most_bytes) {
   return std::vector<uint8_t>(next.begin(), next.end());
 }
 
+absl::StatusOr<uint64_t> Migration::BytesLeft() const {
+  MutexLock lock(mu_);
+  VFIO_USER_RETURN_IF_ERROR(CheckIdle());
+  if (state_ != MigState::kStopCopy) {
+    return absl::InvalidArgumentError(
+        fmt::format("MIG_DATA_SIZE: the state is {}, want stop-copy", state_));
+  }
+  return outgoing_.size() - outgoing_read_;
+}
+
 absl::Status Migration::Write(std::span<const uint8_t> bytes) {
   MutexLock lock(mu_);
   VFIO_USER_RETURN_IF_ERROR(CheckIdle());

@@ -64,6 +64,10 @@ class Migration {
   // that and STOP_COPY, EBUSY while a change is under way.
   absl::StatusOr<std::vector<uint8_t>> Read(size_t most_bytes);
 
+  // Bytes of the state that Read has not given yet. InvalidArgument (EINVAL) in other states than
+  // STOP_COPY, because a device that runs changes what is to be saved; EBUSY as for Read.
+  absl::StatusOr<uint64_t> BytesLeft() const;
+
   // Takes the next bytes of a state; RESUMING is left with all of them, or with none, which leaves
   // the device as it is. InvalidArgument (EINVAL) in other states, ResourceExhausted (ENOSPC) for
   // more than kMostStateBytes, EBUSY while a change is under way.

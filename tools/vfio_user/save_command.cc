@@ -41,6 +41,12 @@ struct Arguments {
   std::string file;
 };
 
+// Of the state, of which the first `piece_bytes` have come; nullopt where the server does not tell.
+std::optional<uint64_t> TotalBytes(const DeviceMigration& migration, size_t piece_bytes) {
+  const absl::StatusOr<uint64_t> left = migration.BytesLeft();
+  return left.ok() ? std::optional<uint64_t>(piece_bytes + *left) : std::nullopt;
+}
+
 absl::Status Save(const Arguments& arguments) {
   VFIO_USER_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Create(arguments.file));
   // Not before: to open a pipe waits for whoever is at its other end.
@@ -53,12 +59,13 @@ absl::Status Save(const Arguments& arguments) {
   VFIO_USER_ASSIGN_OR_RETURN(StateFileWriter file,
                              StateFileWriter::Begin(std::move(output), owner));
   {
-    ProgressBar bar(STDERR_FILENO, std::nullopt);
+    std::optional<ProgressBar> bar;
     const absl::StatusOr<uint64_t> saved =
         migration->Save([&](std::span<const std::byte> piece) -> absl::Status {
           VFIO_USER_RETURN_IF_ERROR(stop.Check());
+          if (!bar) bar.emplace(STDERR_FILENO, TotalBytes(*migration, piece.size()));
           VFIO_USER_RETURN_IF_ERROR(file.Write(piece));
-          bar.Update(file.bytes());
+          bar->Update(file.bytes());
           return absl::OkStatus();
         });
     VFIO_USER_RETURN_IF_ERROR(

@@ -25,7 +25,7 @@ class Interrupt {
   Interrupt& operator=(Interrupt&& other) noexcept;
   // Unbinds the vector, unless it was bound anew. Afterwards the device does not signal the
   // eventfd, also where the application has another descriptor of it. One round trip, or two where
-  // the server may be a libvfio-user. Not while another thread binds the same vector.
+  // the server may be a libvfio-user.
   ~Interrupt();
 
   // Waits for the device to signal. The number of times that it did since the last Wait, at least
@@ -44,12 +44,18 @@ class Interrupt {
   // takes it. Borrowed.
   int fd() const { return eventfd_.get(); }
 
-  IrqIndex index() const { return index_; }
-  uint32_t vector() const { return vector_; }
+  IrqIndex index() const { return binding_.index; }
+  uint32_t vector() const { return binding_.vector; }
 
  private:
   friend class InterruptType;
-  Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, IrqIndex index, uint32_t vector);
+  struct Binding {
+    IrqIndex index{};
+    uint32_t vector = 0;
+    uint64_t number = 0;  // See Session::BindIrqs.
+  };
+  Interrupt(std::shared_ptr<Session> session, UniqueFd eventfd, const Binding& binding)
+      : session_(std::move(session)), eventfd_(std::move(eventfd)), binding_(binding) {}
 
   void Unbind();
   absl::Status Act(IrqAction action) const;
@@ -57,9 +63,7 @@ class Interrupt {
   // Null when moved from.
   std::shared_ptr<Session> session_;
   UniqueFd eventfd_;
-  IrqIndex index_{};
-  uint32_t vector_ = 0;
-  uint64_t binding_ = 0;  // See Session::NoteBinding.
+  Binding binding_;
 };
 
 }  // namespace vfio_user

@@ -13,16 +13,12 @@
 
 namespace vfio_user {
 
-InterruptSwitch::InterruptSwitch(std::shared_ptr<Session> session, UniqueFd eventfd,
-                                 const SetIrqsRequest& binding)
-    : session_(std::move(session)), eventfd_(std::move(eventfd)), binding_(binding) {}
-
 InterruptSwitch& InterruptSwitch::operator=(InterruptSwitch&& other) noexcept {
   if (this == &other) return *this;
   Unbind();
   session_ = std::move(other.session_);
   eventfd_ = std::move(other.eventfd_);
-  binding_ = std::move(other.binding_);
+  binding_ = other.binding_;
   return *this;
 }
 
@@ -30,9 +26,8 @@ InterruptSwitch::~InterruptSwitch() { Unbind(); }
 
 void InterruptSwitch::Unbind() {
   const std::shared_ptr<Session> session = std::move(session_);
-  if (session == nullptr || !session->CheckProcess().ok()) return;
-  // The same without a descriptor.
-  (void)session->SetIrqs(binding_, {});
+  if (session == nullptr) return;
+  session->UnbindIrq({binding_.action, binding_.index, binding_.vector}, binding_.number);
 }
 
 absl::Status InterruptSwitch::Signal() const {

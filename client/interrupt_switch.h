@@ -30,15 +30,21 @@ class InterruptSwitch {
 
  private:
   friend class InterruptType;
-  InterruptSwitch(std::shared_ptr<Session> session, UniqueFd eventfd,
-                  const SetIrqsRequest& binding);
+  struct Binding {
+    IrqAction action{};
+    IrqIndex index{};
+    uint32_t vector = 0;
+    uint64_t number = 0;  // See Session::BindIrqs.
+  };
+  InterruptSwitch(std::shared_ptr<Session> session, UniqueFd eventfd, const Binding& binding)
+      : session_(std::move(session)), eventfd_(std::move(eventfd)), binding_(binding) {}
 
   void Unbind();
 
   // Null when moved from.
   std::shared_ptr<Session> session_;
   UniqueFd eventfd_;
-  SetIrqsRequest binding_;
+  Binding binding_;
 };
 
 }  // namespace vfio_user

@@ -241,6 +241,31 @@ TEST_F(InterruptTest, DestroyingLeavesAVectorThatWasBoundAnew) {
   server_->Close();  // Else the second would wait for the answer to its unbinding.
 }
 
+TEST_F(InterruptTest, DestroyingLeavesAVectorThatIsJustBeingBoundAnew) {
+  std::optional<absl::StatusOr<Interrupt>> first = Bind(3);
+  ASSERT_THAT(*first, IsOk());
+  auto second =
+      std::async(std::launch::async, [&] { return client_->BindInterrupt(IrqIndex::kMsix, 3); });
+  ASSERT_THAT(AnswerNext(*server_, Hex("10000000 01000000 02000000 04000000")).get(), IsOk());
+  const absl::StatusOr<ScriptedPeer::Message> binding = server_->Receive();
+  ASSERT_THAT(binding, IsOk());
+  auto destroyed = std::async(std::launch::async, [&] { first.reset(); });
+
+  // Nothing comes before the binding is answered, and no unbinding after it.
+  server_->set_patience(absl::Milliseconds(50));
+  EXPECT_THAT(server_->Receive(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  server_->set_patience(ScriptedPeer::kUsualPatience);
+  ASSERT_THAT(server_->Reply(binding->header), IsOk());
+  destroyed.get();
+  const absl::StatusOr<Interrupt> bound = second.get();
+
+  EXPECT_THAT(bound, IsOk());
+  ServedRequest served = AnswerNext(*server_);
+  EXPECT_THAT(client_->Reset(), IsOk());
+  EXPECT_EQ(served.get()->header.command, Command::kDeviceReset);
+  server_->Close();
+}
+
 TEST_F(InterruptTest, MovingMovesTheBinding) {
   absl::StatusOr<Interrupt> one = Bind(1);
   ASSERT_THAT(one, IsOk());

@@ -64,28 +64,21 @@ absl::Status InterruptType::BindRun(uint32_t first, uint32_t count,
     eventfds.push_back(std::move(eventfd));
   }
   const std::vector<FdView> views(eventfds.begin(), eventfds.end());
-  VFIO_USER_RETURN_IF_ERROR(session_->SetIrqs({.data = IrqData::kEventfd,
-                                               .action = IrqAction::kTrigger,
-                                               .index = info_.index,
-                                               .start = first,
-                                               .count = count},
-                                              views));
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t binding,
+                             session_->BindIrqs({.data = IrqData::kEventfd,
+                                                 .action = IrqAction::kTrigger,
+                                                 .index = info_.index,
+                                                 .start = first,
+                                                 .count = count},
+                                                views));
   for (uint32_t i = 0; i < count; ++i) {
-    bound.push_back(Interrupt(session_, std::move(eventfds[i]), info_.index, first + i));
+    bound.push_back(
+        Interrupt(session_, std::move(eventfds[i]), {info_.index, first + i, binding + i}));
   }
   return absl::OkStatus();
 }
 
-absl::Status InterruptType::Disable() const {
-  VFIO_USER_RETURN_IF_ERROR(session_->SetIrqs({.data = IrqData::kNone,
-                                               .action = IrqAction::kTrigger,
-                                               .index = info_.index,
-                                               .start = 0,
-                                               .count = 0},
-                                              {}));
-  session_->ForgetBindings(info_.index);
-  return absl::OkStatus();
-}
+absl::Status InterruptType::Disable() const { return session_->DisableIrqs(info_.index); }
 
 absl::Status InterruptType::Mask(uint32_t first, uint32_t count) const {
   return Act(IrqAction::kMask, first, count);
@@ -154,8 +147,8 @@ absl::StatusOr<InterruptSwitch> InterruptType::BindSwitch(IrqAction action, uint
                                   .start = vector,
                                   .count = 1};
   const FdView fd = eventfd;
-  VFIO_USER_RETURN_IF_ERROR(session_->SetIrqs(request, {&fd, 1}));
-  return InterruptSwitch(session_, std::move(eventfd), request);
+  VFIO_USER_ASSIGN_OR_RETURN(const uint64_t binding, session_->BindIrqs(request, {&fd, 1}));
+  return InterruptSwitch(session_, std::move(eventfd), {action, info_.index, vector, binding});
 }
 
 }  // namespace vfio_user

@@ -207,6 +207,22 @@ TEST_F(InterruptTypeTest, ASwitchIsAnEventfdUntilItIsDestroyed) {
   EXPECT_EQ(OpenFdCount(), before);
 }
 
+TEST_F(InterruptTypeTest, AnOlderSwitchDoesNotUnbindANewerOneOfItsVector) {
+  ServedRequests served = AnswerAll(*server_, {0, 0, 0});
+  std::optional<absl::StatusOr<InterruptSwitch>> older = msix_->BindMaskSwitch(1);
+  const absl::StatusOr<InterruptSwitch> newer = msix_->BindMaskSwitch(1);
+  ASSERT_THAT(newer, IsOk());
+
+  older.reset();
+  EXPECT_THAT(msix_->Mask(7, 1), IsOk());
+
+  const auto requests = served.get();
+  ASSERT_THAT(requests, IsOk());
+  EXPECT_THAT(requests->at(2).body,
+              ElementsAreArray(Hex("14000000 09000000 02000000 07000000 01000000")));
+  server_->Close();
+}
+
 TEST_F(InterruptTypeTest, AMaskSwitchCanBeMovedOntoAnother) {
   ServedRequests served = AnswerAll(*server_, {0, 0, 0});
   absl::StatusOr<InterruptSwitch> one = msix_->BindMaskSwitch(1);

@@ -55,6 +55,19 @@ struct RegionIoFds {
   std::vector<UniqueFd> fds;
 };
 
+// A place for an eventfd at the server: a vector has one for each action.
+struct IrqSlot {
+  IrqAction action{};
+  IrqIndex index{};
+  uint32_t vector = 0;
+
+  friend bool operator==(const IrqSlot&, const IrqSlot&) = default;
+  template <typename Hash>
+  friend Hash AbslHashValue(Hash hash, const IrqSlot& slot) {
+    return Hash::combine(std::move(hash), slot.action, slot.index, slot.vector);
+  }
+};
+
 struct SessionOptions {
   absl::Duration reply_timeout = absl::Seconds(5);  // For each request.
   DmaService dma_service = DmaService::kBackgroundThread;
@@ -97,13 +110,15 @@ class Session {
   absl::Status SetIrqs(const SetIrqsRequest& request, std::span<const FdView> fds);
   absl::Status Reset();
 
-  // Notes that a vector was bound, which takes it from whoever bound it before, and returns the
-  // number of this binding.
-  uint64_t NoteBinding(IrqIndex index, uint32_t vector);
-  // Whether that binding is still the last one of its vector.
-  bool IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding);
-  // Notes that no vector of the type is bound any more.
-  void ForgetBindings(IrqIndex index);
+  // The three below take turns, so that the server is told in the order in which it is noted.
+
+  // Binds a run of vectors, each to its eventfd, which takes them from whoever bound them before.
+  // The number of the first one's binding; those of the others follow.
+  absl::StatusOr<uint64_t> BindIrqs(const SetIrqsRequest& run, std::span<const FdView> eventfds);
+  // Unbinds what has that binding still, and nothing that was bound anew or disabled.
+  void UnbindIrq(const IrqSlot& slot, uint64_t binding);
+  // Afterwards no vector of the type is bound.
+  absl::Status DisableIrqs(IrqIndex index);
 
   // One message each; at most max_read_bytes() and max_write_bytes(), above which they are
   // ResourceExhausted.
@@ -168,6 +183,7 @@ class Session {
   void ServeInBackground();
   Channel& commands() { return twin_ ? *twin_ : main_; }
 
+  absl::Status TakeBindingTurn(IrqIndex index);
   absl::Status CallInTurn(Command command, const MessageContent& content, PendingCall& call);
   // Ends the connection, unless it has ended, because the outcome of `command` is not known.
   absl::Status CloseUndecided(Command command, const absl::Status& why);
@@ -219,13 +235,13 @@ class Session {
   std::optional<Channel> twin_;
   RequestTurn turn_;           // Used without a twin.
   RequestTurn pipeline_turn_;  // Whose accesses may be under way several at a time.
+  RequestTurn binding_turn_;   // Who tells the server what is bound, and notes it.
   std::atomic<uint32_t> posted_since_fence_ = 0;
   std::thread thread_;
 
   Mutex mu_;
   std::optional<DeviceInfo> device_info_ ABSL_GUARDED_BY(mu_);
-  // The last binding of each vector that was ever bound.
-  absl::flat_hash_map<std::pair<IrqIndex, uint32_t>, uint64_t> bindings_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<IrqSlot, uint64_t> bindings_ ABSL_GUARDED_BY(mu_);
   uint64_t next_binding_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

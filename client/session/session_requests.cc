@@ -72,34 +72,12 @@ absl::StatusOr<IrqInfo> Session::GetIrqInfo(IrqIndex index) {
   return info;
 }
 
-// The replies to the next three have no body. Bytes that come all the same mean nothing to us, and
+// The replies to the next two have no body. Bytes that come all the same mean nothing to us, and
 // nothing depends on them.
-
-absl::Status Session::SetIrqs(const SetIrqsRequest& request, std::span<const FdView> fds) {
-  const std::vector<uint8_t> body = Serialize(request);
-  PendingCall call;
-  return Call(Command::kDeviceSetIrqs, {.body = body, .payload = {}, .fds = fds}, call);
-}
 
 absl::Status Session::Reset() {
   PendingCall call;
   return Call(Command::kDeviceReset, {}, call);
-}
-
-uint64_t Session::NoteBinding(IrqIndex index, uint32_t vector) {
-  MutexLock lock(mu_);
-  return bindings_[{index, vector}] = next_binding_++;
-}
-
-bool Session::IsLastBinding(IrqIndex index, uint32_t vector, uint64_t binding) {
-  MutexLock lock(mu_);
-  const auto last = bindings_.find({index, vector});
-  return last != bindings_.end() && last->second == binding;
-}
-
-void Session::ForgetBindings(IrqIndex index) {
-  MutexLock lock(mu_);
-  absl::erase_if(bindings_, [index](const auto& entry) { return entry.first.first == index; });
 }
 
 absl::Status Session::MapDma(const DmaMapRequest& request, std::span<const FdView> fds) {

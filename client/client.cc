@@ -128,6 +128,11 @@ absl::StatusOr<AddressSpaceMapping> Client::MapAddressSpace(AddressSpaceAccess a
   return AddressSpaceMapping::Create(*mapper_, flags);
 }
 
+absl::StatusOr<std::vector<DmaMapping>> Client::MapMany(
+    std::span<const std::span<std::byte>> buffers, const MapOptions& options) const {
+  return mapper_->MapMany(buffers, options);
+}
+
 absl::Status Client::UnmapAll() const { return mapper_->UnmapAll(); }
 
 absl::StatusOr<DmaLog> Client::StartDmaLogging(const DmaLogOptions& options) const {

@@ -105,6 +105,13 @@ class Client {
   absl::StatusOr<DmaMapping> Map(std::span<const std::byte> memory,
                                  const MapOptions& options = {}) const;
 
+  // The same for many buffers, in their order, with few waits for all of them where the server has
+  // a twin socket. All or none: on an error those that were mapped are unmapped again.
+  // InvalidArgument for a single bus address. Each keeps its own path; nearly always it is the
+  // first one's.
+  absl::StatusOr<std::vector<DmaMapping>> MapMany(std::span<const std::span<std::byte>> buffers,
+                                                  const MapOptions& options = {}) const;
+
   // The same for memory that is a file's, which the server can map instead of copying.
   absl::StatusOr<DmaMapping> MapFile(const FileMemory& memory,
                                      const MapOptions& options = {}) const;

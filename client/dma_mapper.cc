@@ -94,7 +94,7 @@ absl::StatusOr<DmaMapping> DmaMapper::MapAddresses(const IovaRange& range, DmaMa
 
 absl::StatusOr<DmaMapping> DmaMapper::MapLent(const Lent& lent, const MapOptions& options) {
   VFIO_USER_RETURN_IF_ERROR(session_->status());
-  VFIO_USER_RETURN_IF_ERROR(CheckRoom());
+  VFIO_USER_RETURN_IF_ERROR(CheckRoom(1));
   live_.BeginMap();
   const absl::Cleanup end_map = [this] { live_.EndMap(); };
   VFIO_USER_ASSIGN_OR_RETURN(const Ladder ladder, LadderFor(lent, options.path));
@@ -106,12 +106,14 @@ absl::StatusOr<DmaMapping> DmaMapper::MapLent(const Lent& lent, const MapOptions
   return DmaMapping(shared_from_this(), live_.Add(mapping), mapping);
 }
 
-absl::Status DmaMapper::CheckRoom() const {
+absl::Status DmaMapper::CheckRoom(size_t count) const {
   // Only where the server named a limit: those that do not take more than the default.
   const auto limit = session_->server_version().capabilities.max_dma_maps;
-  if (!limit || session_->dma_table().size() < *limit) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      fmt::format("the server takes {} mappings, and has them", *limit));
+  if (!limit) return absl::OkStatus();
+  const size_t live = session_->dma_table().size();
+  if (live <= *limit && count <= *limit - live) return absl::OkStatus();
+  return absl::ResourceExhaustedError(fmt::format(
+      "the server takes {} mappings and has {}: no room for {} more", *limit, live, count));
 }
 
 absl::StatusOr<Iova> DmaMapper::Insert(const DmaMemory& memory, const IovaChoice& choice) {
@@ -206,11 +208,15 @@ absl::StatusOr<DmaPath> DmaMapper::Climb(const Ladder& ladder, Iova iova, const 
   return insisted && MayMeanThePath(refusal) ? PathRefused(refusal) : refusal;
 }
 
+DmaMapRequest DmaMapper::RequestFor(const Rung& rung, Iova iova, const DmaMemory& memory) {
+  return {.flags = memory.access | rung.mode,
+          .file_offset = rung.file_offset,
+          .address = iova,
+          .size = memory.size};
+}
+
 absl::Status DmaMapper::Ask(const Rung& rung, Iova iova, const DmaMemory& memory) {
-  const DmaMapRequest request = {.flags = memory.access | rung.mode,
-                                 .file_offset = rung.file_offset,
-                                 .address = iova,
-                                 .size = memory.size};
+  const DmaMapRequest request = RequestFor(rung, iova, memory);
   const bool has_fd = rung.path != DmaPath::kMessage;
   return Annotate(session_->MapDma(request, {&rung.fd, has_fd ? size_t{1} : size_t{0}}),
                   fmt::format("mapping [{:#x}, +{:#x})", ToU64(iova), memory.size));

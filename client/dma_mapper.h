@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
@@ -47,6 +49,8 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
   absl::StatusOr<DmaMapping> Map(std::span<std::byte> memory, const MapOptions& options);
   absl::StatusOr<DmaMapping> Map(std::span<const std::byte> memory, const MapOptions& options);
   absl::StatusOr<DmaMapping> MapFile(const FileMemory& memory, const MapOptions& options);
+  absl::StatusOr<std::vector<DmaMapping>> MapMany(std::span<const std::span<std::byte>> buffers,
+                                                  const MapOptions& options);
   absl::Status UnmapAll();
 
   // A part of the address space itself, at its own addresses, by file I/O.
@@ -76,7 +80,21 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
       : session_(std::move(session)), may_lend_memory_(std::move(may_lend_memory)) {}
 
   absl::StatusOr<DmaMapping> MapLent(const Lent& lent, const MapOptions& options);
-  absl::Status CheckRoom() const;
+  // Memory of many that has its bus address, and a path once it is mapped.
+  struct Placed {
+    Iova iova{};
+    DmaMemory memory;
+    std::optional<DmaPath> path;
+  };
+  // On an error `placed` has those that are in the table.
+  absl::Status Place(std::span<const std::span<std::byte>> buffers, const IovaChoice& choice,
+                     std::vector<Placed>& placed);
+  absl::Status MapPlaced(std::span<Placed> placed, DmaPath path);
+  // Those that are not mapped, by one path; an error only where the connection is gone.
+  absl::Status MapAlike(DmaPath path, std::span<Placed> placed);
+
+  // ResourceExhausted where the server takes less than `count` more.
+  absl::Status CheckRoom(size_t count) const;
   absl::StatusOr<Iova> Insert(const DmaMemory& memory, const IovaChoice& choice);
 
   // What may be asked for, best first; never empty.
@@ -85,6 +103,7 @@ class DmaMapper : public std::enable_shared_from_this<DmaMapper> {
   absl::StatusOr<Rung> FileIoRung(const Lent& lent);
 
   absl::StatusOr<DmaPath> Climb(const Ladder& ladder, Iova iova, const DmaMemory& memory);
+  static DmaMapRequest RequestFor(const Rung& rung, Iova iova, const DmaMemory& memory);
   absl::Status Ask(const Rung& rung, Iova iova, const DmaMemory& memory);
 
   absl::Status Unmap(LiveMappings::Id id);

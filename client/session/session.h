@@ -138,6 +138,14 @@ class Session {
 
   // A missed deadline ends the connection: whether the memory is mapped would not be known.
   absl::Status MapDma(const DmaMapRequest& request, std::span<const FdView> fds);
+  // Several MapDma, in order, of which some are under way at a time where the server can take that.
+  // Ends with the first that is refused, and those that were under way with it. What became of each
+  // that was sent; the others were not.
+  struct DmaMapAsk {
+    DmaMapRequest request;
+    std::optional<FdView> fd = std::nullopt;
+  };
+  std::vector<absl::Status> MapDmaMany(std::span<const DmaMapAsk> asks);
   // OK too when the server has no such mapping. Any error means that the connection is gone.
   absl::Status UnmapDma(Iova address, uint64_t size);
   // The forms with flags, which a server may not know. Gives the bitmap, if one was asked for; an
@@ -214,6 +222,8 @@ class Session {
   absl::Status Send(const Access& access, std::deque<SentAccess>& sent);
   // Waits for the oldest. `before` is the first error so far.
   absl::Status FinishOldest(std::deque<SentAccess>& sent, const absl::Status& before);
+  absl::Status StartMapDma(const DmaMapAsk& ask, std::deque<PendingCall>& sent);
+  absl::Status FinishMapDma(std::deque<PendingCall>& sent);
   // Writes of at most 8 bytes, by REGION_WRITE_MULTI. The second returns how many of them were
   // carried out, from the first.
   absl::Status WriteMulti(std::span<const Access> writes);

@@ -39,6 +39,10 @@ absl::Status CheckBytes(uint32_t most, size_t bytes) {
       fmt::format("one access of {} bytes, want at most the {} of a message", bytes, most));
 }
 
+std::span<const FdView> FdsOf(const Session::DmaMapAsk& ask) {
+  return ask.fd ? std::span<const FdView>(&*ask.fd, 1) : std::span<const FdView>();
+}
+
 RegionAccess AccessTo(RegionIndex region, uint64_t offset, size_t bytes) {
   return {.offset = offset, .region = region, .count = static_cast<uint32_t>(bytes)};
 }
@@ -151,6 +155,50 @@ absl::Status Session::FinishOldest(std::deque<SentAccess>& sent, const absl::Sta
                                                               : options_.reply_timeout)));
   if (one.access.command == Command::kRegionRead) return CheckReadReply(one.call, one.access.where);
   return CheckEcho("REGION_WRITE reply", one.call.body(), one.access.where);
+}
+
+std::vector<absl::Status> Session::MapDmaMany(std::span<const DmaMapAsk> asks) {
+  std::vector<absl::Status> results;
+  const bool many =
+      CheckProcess().ok() && twin_ && pipeline_turn_.Take(Deadline::In(absl::ZeroDuration()));
+  if (!many) {
+    for (const DmaMapAsk& ask : asks) {
+      results.push_back(MapDma(ask.request, FdsOf(ask)));
+      if (!results.back().ok()) break;
+    }
+    return results;
+  }
+  const absl::Cleanup give_back = [this] { pipeline_turn_.GiveBack(); };
+  results.reserve(asks.size());
+  std::deque<PendingCall> sent;
+  absl::Status not_sent;
+  for (const DmaMapAsk& ask : asks) {
+    if (sent.size() == kMaxPipelined) results.push_back(FinishMapDma(sent));
+    if (!results.empty() && !results.back().ok()) break;
+    not_sent = StartMapDma(ask, sent);
+    if (!not_sent.ok()) break;
+  }
+  while (!sent.empty()) results.push_back(FinishMapDma(sent));
+  if (!not_sent.ok()) results.push_back(not_sent);
+  const absl::Status broken = main_.status();
+  if (!broken.ok()) Close(broken);
+  return results;
+}
+
+absl::Status Session::StartMapDma(const DmaMapAsk& ask, std::deque<PendingCall>& sent) {
+  const std::vector<uint8_t> body = Serialize(ask.request);
+  const absl::Status started =
+      main_.Start(Command::kDmaMap, {.body = body, .payload = {}, .fds = FdsOf(ask)},
+                  sent.emplace_back(), Deadline::In(options_.reply_timeout));
+  if (!started.ok()) sent.pop_back();
+  return started;
+}
+
+absl::Status Session::FinishMapDma(std::deque<PendingCall>& sent) {
+  const absl::Cleanup pop = [&sent] { sent.pop_front(); };
+  const absl::Status result = main_.Wait(sent.front(), Deadline::In(options_.reply_timeout));
+  if (absl::IsDeadlineExceeded(result)) return CloseUndecided(Command::kDmaMap, result);
+  return result;
 }
 
 absl::Status Session::WriteMulti(std::span<const Access> writes) {

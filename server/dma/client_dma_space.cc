@@ -37,7 +37,7 @@ void ClientDmaSpace::Connect(std::shared_ptr<Channel> channel, uint32_t max_mess
   all_released_ = all_released->get_future();
   MutexLock open_lock(open_mu_);
   pool_.set_client(options_.process_vm ? client : PeerCredentials{});
-  MutexLock lock(mu_);
+  const WriterLock lock(mu_);
   messenger_ = std::make_shared<DmaMessenger>(
       std::move(channel), DmaMessenger::Options{.max_data_bytes = max_message_data_bytes,
                                                 .timeout = options_.message_timeout});
@@ -53,7 +53,7 @@ absl::Status ClientDmaSpace::Map(const DmaMapRequest& request, std::vector<Uniqu
   MutexLock open_lock(open_mu_);
   std::shared_ptr<void> connection;
   {
-    MutexLock lock(mu_);
+    const ReaderLock lock(mu_);
     connection = connection_;
   }
   if (connection == nullptr) return NoClient();
@@ -61,7 +61,7 @@ absl::Status ClientDmaSpace::Map(const DmaMapRequest& request, std::vector<Uniqu
   const auto memory =
       std::make_shared<ClientMemory>(request.flags, std::move(path), std::move(connection));
 
-  MutexLock lock(mu_);
+  const WriterLock lock(mu_);
   if (connection_ != memory->connection()) return NoClient();
   if (table_.size() >= options_.max_maps) {
     return ErrnoStatus(ENOSPC, fmt::format("DMA_MAP: {} mappings already, want at most {}",
@@ -77,8 +77,9 @@ absl::Status ClientDmaSpace::Map(const DmaMapRequest& request, std::vector<Uniqu
 absl::Status ClientDmaSpace::Unmap(Iova address, uint64_t size, std::function<void()> released) {
   std::optional<std::shared_ptr<ClientMemory>> memory;
   if (const std::optional<Iova> last = LastByte(address, size)) {
-    MutexLock lock(mu_);
+    const WriterLock lock(mu_);
     memory = table_.Remove(address, *last);
+    if (memory) KeepInUse(*memory);
   }
   if (!memory) {
     return ErrnoStatus(
@@ -92,8 +93,9 @@ void ClientDmaSpace::UnmapAll(std::function<void()> released) {
   const std::shared_ptr<void> notice = std::make_shared<Notice>(std::move(released));
   std::vector<std::shared_ptr<ClientMemory>> memories;
   {
-    MutexLock lock(mu_);
+    const WriterLock lock(mu_);
     memories = table_.RemoveAll();
+    for (const auto& memory : memories) KeepInUse(memory);
   }
   for (const auto& memory : memories) memory->NotifyWhenReleased(notice);
 }
@@ -102,7 +104,7 @@ void ClientDmaSpace::CancelTransfers() {
   cancellation_.Cancel();
   std::shared_ptr<DmaMessenger> messenger;
   {
-    MutexLock lock(mu_);
+    const ReaderLock lock(mu_);
     messenger = messenger_;
   }
   if (messenger != nullptr) messenger->CancelWaiting();
@@ -114,10 +116,11 @@ void ClientDmaSpace::Disconnect() {
   std::shared_ptr<void> connection;
   std::vector<std::shared_ptr<ClientMemory>> memories;
   {
-    MutexLock lock(mu_);
+    const WriterLock lock(mu_);
     messenger = std::move(messenger_);
     connection = std::move(connection_);
     memories = table_.RemoveAll();
+    for (const auto& memory : memories) KeepInUse(memory);
   }
   cancellation_.CancelBegun();
   messenger->Close(absl::UnavailableError("the client is gone"));
@@ -128,7 +131,7 @@ void ClientDmaSpace::Disconnect() {
 }
 
 size_t ClientDmaSpace::mapping_count() const {
-  MutexLock lock(mu_);
+  const ReaderLock lock(mu_);
   return table_.size();
 }
 
@@ -148,21 +151,57 @@ absl::Status ClientDmaSpace::Transfer(std::span<const typename DmaTransfer<Byte>
   if (bus_mastering_.load(std::memory_order_relaxed) == BusMastering::kOff) {
     return ErrnoStatus(EPERM, "DMA: bus mastering is off, which the driver has to switch on");
   }
-  // Destroyed last, and never with the lock: the memory it lets go of may be the last share.
+  // Unmapped meanwhile, and maybe the last shares of it: dropped with no lock, at the very end.
+  std::vector<std::shared_ptr<ClientMemory>> unmapped;
   DmaTransfer<Byte> transfer;
   std::shared_ptr<DmaMessenger> messenger;
+  size_t stripe = 0;
   {
-    MutexLock lock(mu_);
+    const ReaderLock lock(mu_);
     if (messenger_ == nullptr) return NoClient();
+    stripe = lock.stripe();
+    if (path != DmaAccessPath::kMessage && MoveAtOnce<Byte>(stripe, pieces)) {
+      return absl::OkStatus();
+    }
     for (const auto& piece : pieces) {
-      VFIO_USER_RETURN_IF_ERROR(transfer.Add(table_, piece, path));
+      VFIO_USER_RETURN_IF_ERROR(transfer.Add(table_, lanes_[stripe].recent, piece, path));
     }
     if (transfer.needs_messenger()) messenger = messenger_;
+    lanes_[stripe].uses.Begin(transfer.use());
   }
-  // Before `transfer` lets go of the memory: until then a DMA_UNMAP waits, which reads the log.
-  std::optional<DmaWriteLog::Writing> writing;
-  if constexpr (DmaTransfer<Byte>::kIsWrite) writing.emplace(write_log_, pieces);
-  return transfer.Run(messenger.get(), token);
+  const absl::Status status = Run<Byte>(transfer, pieces, messenger.get(), token);
+  const ReaderLock lock(mu_, stripe);
+  unmapped = lanes_[stripe].uses.End(transfer.use());
+  return status;
+}
+
+template <typename Byte>
+bool ClientDmaSpace::MoveAtOnce(size_t stripe,
+                                std::span<const typename DmaTransfer<Byte>::Piece> pieces) {
+  if (pieces.size() != 1) return false;
+  // What is logged has to be checked first.
+  if (DmaTransfer<Byte>::kIsWrite && write_log_.on()) return false;
+  if (!DmaTransfer<Byte>::MoveAtOnce(table_, lanes_[stripe].recent, pieces.front())) return false;
+  // Logging may have begun meanwhile: see Writing.
+  if constexpr (DmaTransfer<Byte>::kIsWrite) DmaWriteLog::Writing(write_log_, pieces);
+  return true;
+}
+
+template <typename Byte>
+absl::Status ClientDmaSpace::Run(const DmaTransfer<Byte>& transfer,
+                                 std::span<const typename DmaTransfer<Byte>::Piece> pieces,
+                                 DmaMessenger* messenger, const DmaCancellation::Token& token) {
+  if constexpr (DmaTransfer<Byte>::kIsWrite) {
+    // Over before the memory is let go of: until then a DMA_UNMAP waits, which reads the log.
+    const DmaWriteLog::Writing writing(write_log_, pieces);
+    return transfer.Run(messenger, token);
+  } else {
+    return transfer.Run(messenger, token);
+  }
+}
+
+void ClientDmaSpace::KeepInUse(const std::shared_ptr<ClientMemory>& memory) {
+  for (Lane& lane : lanes_) lane.uses.Keep(memory);
 }
 
 }  // namespace vfio_user

@@ -2,6 +2,7 @@
 #ifndef SERVER_DMA_CLIENT_DMA_SPACE_H_
 #define SERVER_DMA_CLIENT_DMA_SPACE_H_
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,8 @@
 #include "server/dma/dma_transfer.h"
 #include "server/dma/dma_write_log.h"
 #include "server/dma/file_pool.h"
+#include "server/dma/memory_use.h"
+#include "server/dma/striped_mutex.h"
 #include "server/dma_space.h"
 
 namespace vfio_user {
@@ -94,9 +97,25 @@ class ClientDmaSpace final : public DmaSpace {
   absl::Status Write(std::span<const DmaWritePiece> pieces, DmaAccessPath path) override;
 
  private:
+  // What belongs to a stripe of mu_, for whoever has that.
+  struct alignas(64) Lane {
+    ClientMemoryTable::Recent recent;
+    MemoryUses uses;
+  };
+
   template <typename Byte>
   absl::Status Transfer(std::span<const typename DmaTransfer<Byte>::Piece> pieces,
                         DmaAccessPath path);
+  // The whole transfer, if it is as DmaTransfer::MoveAtOnce wants it.
+  template <typename Byte>
+  bool MoveAtOnce(size_t stripe, std::span<const typename DmaTransfer<Byte>::Piece> pieces)
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  template <typename Byte>
+  absl::Status Run(const DmaTransfer<Byte>& transfer,
+                   std::span<const typename DmaTransfer<Byte>::Piece> pieces,
+                   DmaMessenger* messenger, const DmaCancellation::Token& token);
+  // Transfers that use it may go on, and release it in the end.
+  void KeepInUse(const std::shared_ptr<ClientMemory>& memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   DmaWriteLog write_log_;
@@ -107,8 +126,10 @@ class ClientDmaSpace final : public DmaSpace {
   Mutex open_mu_;
   FilePool pool_ ABSL_GUARDED_BY(open_mu_);
 
-  // Held for a few lookups, never across a system call on a client's file.
-  mutable Mutex mu_;
+  // Held for a few lookups and to copy some bytes, never across a system call on a client's file.
+  // Before the write log's.
+  mutable StripedMutex mu_;
+  std::array<Lane, StripedMutex::kStripes> lanes_;
   ClientMemoryTable table_ ABSL_GUARDED_BY(mu_);
   // nullptr without a client.
   std::shared_ptr<DmaMessenger> messenger_ ABSL_GUARDED_BY(mu_);

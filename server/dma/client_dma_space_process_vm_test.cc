@@ -67,6 +67,11 @@ std::span<const std::byte> Pattern() {
   return std::as_bytes(std::span(words));
 }
 
+// By memcmp(), because these are many.
+bool Same(std::span<const std::byte> one, std::span<const std::byte> other) {
+  return one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size()) == 0;
+}
+
 void FillLent() { std::memcpy(lent.data(), Pattern().data(), lent.size()); }
 
 class ClientDmaSpaceProcessVmTest : public ClientDmaSpaceFixture,
@@ -129,12 +134,8 @@ struct Layout {
 };
 
 TEST_P(ClientDmaSpaceProcessVmTest, MovesPiecesOfAllSizes) {
-  for (const auto& [count, most_bytes] : {std::pair<size_t, size_t>(2, 5 << 20),
-                                          {5, 100'000},
-                                          {6, 8000},
-                                          {64, 512},
-                                          {100, 70'000},
-                                          {3000, 3000}}) {
+  for (const auto& [count, most_bytes] :
+       {std::pair<size_t, size_t>(2, 5 << 20), {5, 100'000}, {6, 8000}, {3000, 3000}}) {
     SCOPED_TRACE(count);
     Lend(FillLent);
     const Layout layout(count, most_bytes);
@@ -155,7 +156,7 @@ TEST_P(ClientDmaSpaceProcessVmTest, MovesPiecesOfAllSizes) {
       std::memcpy(&expected[layout.offsets[i]], buffers[i].data(), buffers[i].size());
     }
     ASSERT_THAT(space_.Write(writes, DmaAccessPath::kAuto), IsOk());
-    ASSERT_TRUE(Lent(0, kLentBytes) == expected);
+    ASSERT_TRUE(Same(Lent(0, kLentBytes), expected));
   }
 }
 
@@ -163,11 +164,11 @@ TEST_P(ClientDmaSpaceProcessVmTest, MovesWhatIsLongerThanIsMovedAtOnce) {
   std::vector<std::byte> buffer(kLentBytes - 1);
 
   ASSERT_THAT(space_.Read(At(1), buffer), IsOk());
-  EXPECT_TRUE(std::ranges::equal(buffer, Pattern().subspan(1)));
+  EXPECT_TRUE(Same(buffer, Pattern().subspan(1)));
 
-  std::ranges::fill(buffer, std::byte{'w'});
+  std::memset(buffer.data(), 'w', buffer.size());
   ASSERT_THAT(space_.Write(At(0), buffer), IsOk());
-  EXPECT_TRUE(Lent(0, kLentBytes - 1) == buffer);
+  EXPECT_TRUE(Same(Lent(0, kLentBytes - 1), buffer));
   EXPECT_THAT(Lent(kLentBytes - 1, 1), Each(Pattern().back()));
 }
 
@@ -181,11 +182,11 @@ TEST_P(ClientDmaSpaceProcessVmTest, MovesBytesOfPagesThatAreProtected) {
   std::vector<std::byte> buffer(32 * kPage);
 
   ASSERT_THAT(space_.Read(At(0), buffer), IsOk());
-  EXPECT_TRUE(std::ranges::equal(buffer, Pattern().first(buffer.size())));
+  EXPECT_TRUE(Same(buffer, Pattern().first(buffer.size())));
 
-  std::ranges::fill(buffer, std::byte{'w'});
+  std::memset(buffer.data(), 'w', buffer.size());
   ASSERT_THAT(space_.Write(At(0), buffer), IsOk());
-  EXPECT_EQ(Lent(0, buffer.size()), buffer);
+  EXPECT_TRUE(Same(Lent(0, buffer.size()), buffer));
 }
 
 TEST_P(ClientDmaSpaceProcessVmTest, SaysWhereMemoryIsGone) {
@@ -202,7 +203,7 @@ TEST_P(ClientDmaSpaceProcessVmTest, SaysWhereMemoryIsGone) {
   EXPECT_EQ(ErrnoOf(written), EIO);
   EXPECT_THAT(Lent(0, 20 * kPage), Each(std::byte{'w'}));
 
-  std::ranges::fill(buffer, std::byte{});
+  std::memset(buffer.data(), 0, buffer.size());
   const absl::Status read = space_.Read(At(0), buffer);
   EXPECT_THAT(read, StatusIs(absl::StatusCode::kAborted, HasSubstr("DMA read of " + where)));
   EXPECT_EQ(ErrnoOf(read), EIO);

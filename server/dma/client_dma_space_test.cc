@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/iova.h"
 #include "server/dma/client_dma_space_fixture.h"
@@ -113,6 +114,41 @@ TEST_F(ClientDmaSpaceTest, MovesBytesByMapping) {
 
   EXPECT_EQ(into, "3456");
   EXPECT_EQ(ContentOf(file), "01ab456789");
+}
+
+// A short piece of it is moved while the table is locked; everything holds as for others.
+TEST_F(ClientDmaSpaceTest, HoldsShortTransfersOfSealedMemoryToTheRules) {
+  const UniqueFd file(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::write(file.get(), "0123456789", 10), 10);
+  ASSERT_EQ(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  const auto map = [&](uint64_t address, DmaMapFlags access) {
+    return MapFd({.flags = access | DmaMapFlag::kMmap, .address = Iova{address}, .size = 10},
+                 UniqueFd(::dup(file.get())));
+  };
+  ASSERT_THAT(map(0x1000, kReadWrite), IsOk());
+  ASSERT_THAT(map(0x2000, DmaMapFlag::kRead), IsOk());
+  ASSERT_THAT(map(0x3000, DmaMapFlag::kWrite), IsOk());
+  std::string two(2, ' ');
+
+  EXPECT_THAT(space_.Read(Iova{0x1008}, WritableBytes(two)), IsOk());
+  EXPECT_EQ(two, "89");
+  EXPECT_EQ(ErrnoOf(space_.Read(Iova{0x1009}, WritableBytes(two))), EFAULT);
+  EXPECT_EQ(ErrnoOf(space_.Read(Iova{0x0fff}, WritableBytes(two))), EFAULT);
+  EXPECT_EQ(ErrnoOf(space_.Read(Iova{0x3000}, WritableBytes(two))), EACCES);
+  EXPECT_EQ(ErrnoOf(space_.Write(Iova{0x1009}, Bytes(two))), EFAULT);
+  EXPECT_EQ(ErrnoOf(space_.Write(Iova{0x2000}, Bytes(two))), EACCES);
+  EXPECT_EQ(ContentOf(file), "0123456789");
+
+  EXPECT_THAT(space_.Write(Iova{0x3004}, Bytes(std::string("ab"))), IsOk());
+  EXPECT_EQ(ContentOf(file), "0123ab6789");
+  ASSERT_THAT(space_.write_log().Start({.page_size = 4096, .ranges = {}}), IsOk());
+  EXPECT_THAT(space_.Write(Iova{0x1000}, Bytes(two)), IsOk());
+  DmaLoggingReport report{.address = Iova{0x1000}, .length = 0x3000, .page_size = 4096};
+  ASSERT_THAT(space_.write_log().Report(report), IsOk());
+  EXPECT_EQ(report.bitmap[0], 1);
+
+  ASSERT_THAT(space_.Unmap(Iova{0x1000}, 10, [] {}), IsOk());
+  EXPECT_EQ(ErrnoOf(space_.Read(Iova{0x1000}, WritableBytes(two))), EFAULT);
 }
 
 TEST_F(ClientDmaSpaceTest, MovesBytesByMessageWhereAskedThoughThereIsADescriptor) {

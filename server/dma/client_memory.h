@@ -51,6 +51,12 @@ class ClientMemory {
   // nullptr for what is reached otherwise.
   const FileWindow* file_window() const { return std::get_if<FileWindow>(&path_); }
 
+  // See MappedFile; nullptr for what is no mapped file.
+  std::byte* sealed_data() const {
+    const auto* const mapped = std::get_if<MappedFile>(&path_);
+    return mapped == nullptr ? nullptr : mapped->sealed_data();
+  }
+
   // `offset` is into the range, all of the bytes are in it, and it is direct. See file_io.h and
   // MappedFile for errors.
   absl::Status Read(uint64_t offset, std::span<std::byte> into) const;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -14,7 +15,7 @@
 namespace vfio_user {
 
 // Finds the range of an address in logarithmic time, and of one near those that were looked up
-// lately at once. Not even lookups may run together: they take notes.
+// lately at once. Thread-compatible.
 template <typename Value>
 class DmaRangeTable {
  public:
@@ -24,25 +25,42 @@ class DmaRangeTable {
     Value value;
   };
 
+  // What somebody looked up lately, for nobody else to use at the same time. Of one table.
+  class Recent {
+   private:
+    friend class DmaRangeTable;
+    uint64_t version_ = 0;
+    std::array<const Entry*, 16> places_ = {};
+  };
+
   // Adds `entry`, whose `last` is not below its `first`. False, and no change, where it shares a
   // byte with another.
   bool Insert(Entry entry) {
     // The only range that can overlap: the others end before the new one, or begin after this.
     const auto next = by_last_.lower_bound(entry.first);
     if (next != by_last_.end() && next->second.first <= entry.last) return false;
-    recent_.fill(nullptr);
+    ++version_;
     by_last_.emplace_hint(next, entry.last, std::move(entry));
     return true;
   }
 
   // The range that has `address` in it, or nullptr. Valid until the table changes.
-  const Entry* Find(Iova address) {
-    // A device goes back and forth between a few places: a ring, and the buffers it names.
-    const Entry*& recent = recent_[(ToU64(address) >> kPlaceBits) % recent_.size()];
-    if (recent != nullptr && recent->first <= address && address <= recent->last) return recent;
+  const Entry* Find(Iova address) const {
     const auto found = by_last_.lower_bound(address);
-    if (found == by_last_.end() || found->second.first > address) return nullptr;
-    return recent = &found->second;
+    return found == by_last_.end() || found->second.first > address ? nullptr : &found->second;
+  }
+  // The same, sooner where `recent` knows it.
+  const Entry* Find(Iova address, Recent& recent) const {
+    if (recent.version_ != version_) {
+      recent.places_.fill(nullptr);
+      recent.version_ = version_;
+    }
+    // A device goes back and forth between a few places: a ring, and the buffers it names.
+    const Entry*& place = recent.places_[(ToU64(address) >> kPlaceBits) % recent.places_.size()];
+    if (place != nullptr && place->first <= address && address <= place->last) return place;
+    const Entry* const found = Find(address);
+    if (found != nullptr) place = found;
+    return found;
   }
 
   // Takes out the range from `first` to `last`; nullopt, and no change, where there is none with
@@ -50,7 +68,7 @@ class DmaRangeTable {
   std::optional<Value> Remove(Iova first, Iova last) {
     const auto found = by_last_.find(last);
     if (found == by_last_.end() || found->second.first != first) return std::nullopt;
-    recent_.fill(nullptr);
+    ++version_;
     std::optional<Value> value(std::move(found->second.value));
     by_last_.erase(found);
     return value;
@@ -58,7 +76,7 @@ class DmaRangeTable {
 
   // Takes out everything, in ascending order.
   std::vector<Value> RemoveAll() {
-    recent_.fill(nullptr);
+    ++version_;
     std::vector<Value> values;
     values.reserve(by_last_.size());
     for (auto& [last, entry] : by_last_) values.push_back(std::move(entry.value));
@@ -73,8 +91,7 @@ class DmaRangeTable {
 
   // By the last byte, so that one lower_bound() finds the range of an address.
   absl::btree_map<Iova, Entry> by_last_;
-  // Where places were found, until the table changes.
-  std::array<const Entry*, 16> recent_ = {};
+  uint64_t version_ = 1;  // Another after each change.
 };
 
 }  // namespace vfio_user

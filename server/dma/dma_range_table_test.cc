@@ -90,30 +90,32 @@ TEST(DmaRangeTableTest, RemovesOnlyWhatMatchesExactly) {
 
 TEST(DmaRangeTableTest, FindsNothingThatWasThereBefore) {
   Table table;
+  Table::Recent recent;
   ASSERT_TRUE(table.Insert({Iova{0x1000}, Iova{0x1fff}, 1}));
-  ASSERT_EQ(table.Find(Iova{0x1800})->value, 1);
+  ASSERT_EQ(table.Find(Iova{0x1800}, recent)->value, 1);
 
   ASSERT_THAT(table.Remove(Iova{0x1000}, Iova{0x1fff}), Optional(1));
-  EXPECT_THAT(table.Find(Iova{0x1800}), IsNull());
+  EXPECT_THAT(table.Find(Iova{0x1800}, recent), IsNull());
 
   ASSERT_TRUE(table.Insert({Iova{0x1800}, Iova{0x18ff}, 2}));
-  EXPECT_EQ(table.Find(Iova{0x1800})->value, 2);
+  EXPECT_EQ(table.Find(Iova{0x1800}, recent)->value, 2);
   ASSERT_THAT(table.RemoveAll(), ElementsAre(2));
-  EXPECT_THAT(table.Find(Iova{0x1800}), IsNull());
+  EXPECT_THAT(table.Find(Iova{0x1800}, recent), IsNull());
 }
 
 TEST(DmaRangeTableTest, FindsAmongMany) {
   Table table;
+  Table::Recent recent;
   for (int i = 0; i < 5000; ++i) {
     const uint64_t first = uint64_t{0x100} * static_cast<uint64_t>((i * 7) % 5000);
     ASSERT_TRUE(table.Insert({Iova{first}, Iova{first + 0x7f}, (i * 7) % 5000}));
-    ASSERT_EQ(table.Find(Iova{first + 5})->value, (i * 7) % 5000);
+    ASSERT_EQ(table.Find(Iova{first + 5}, recent)->value, (i * 7) % 5000);
   }
 
   for (uint64_t i = 0; i < 5000; ++i) {
-    ASSERT_THAT(table.Find(Iova{0x100 * i + 0x7f}), NotNull());
-    EXPECT_EQ(table.Find(Iova{0x100 * i + 0x7f})->value, static_cast<int>(i));
-    EXPECT_THAT(table.Find(Iova{0x100 * i + 0x80}), IsNull());
+    ASSERT_THAT(table.Find(Iova{0x100 * i + 0x7f}, recent), NotNull());
+    EXPECT_EQ(table.Find(Iova{0x100 * i + 0x7f}, recent)->value, static_cast<int>(i));
+    EXPECT_THAT(table.Find(Iova{0x100 * i + 0x80}, recent), IsNull());
   }
 }
 

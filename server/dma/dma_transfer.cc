@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -20,6 +21,9 @@ namespace {
 // and by the pieces, each of which is as good as 8 KiB more. See docs/performance.md.
 constexpr uint64_t kTogetherFromBytes = 48 << 10;
 constexpr uint64_t kPieceCountsAsBytes = 8 << 10;
+
+// So much is copied in less time than it takes two processors to agree on a lock.
+constexpr size_t kAtOnceBytes = 4096;
 
 // So long does a cancelled transfer go on: some milliseconds.
 constexpr size_t kBytesBetweenLooks = 8 << 20;
@@ -54,7 +58,8 @@ absl::Status Refused(int error, std::string_view name, Iova at, std::string_view
 }  // namespace
 
 template <typename Byte>
-absl::Status DmaTransfer<Byte>::Add(ClientMemoryTable& table, const Piece& piece,
+absl::Status DmaTransfer<Byte>::Add(const ClientMemoryTable& table,
+                                    ClientMemoryTable::Recent& recent, const Piece& piece,
                                     DmaAccessPath path) {
   Iova at = AddressOf(piece);
   std::span<Byte> bytes = BytesOf(piece);
@@ -62,7 +67,7 @@ absl::Status DmaTransfer<Byte>::Add(ClientMemoryTable& table, const Piece& piece
     return Refused(EFAULT, kName<Byte>, at, "the piece passes the last address");
   }
   while (!bytes.empty()) {
-    const ClientMemoryTable::Entry* const entry = table.Find(at);
+    const ClientMemoryTable::Entry* const entry = table.Find(at, recent);
     if (entry == nullptr) return Refused(EFAULT, kName<Byte>, at, "nothing is mapped");
     const ClientMemory& memory = *entry->value;
     if (!memory.Allows(kNeeded<Byte>)) {
@@ -75,10 +80,9 @@ absl::Status DmaTransfer<Byte>::Add(ClientMemoryTable& table, const Piece& piece
     }
     const uint64_t after = ToU64(entry->last) - ToU64(at);  // One less than there are, so no wrap.
     const size_t count = std::min<uint64_t>(bytes.size() - 1, after) + 1;
-    // Most pieces of a list are in the mapping of the one before.
-    if (parts_.empty() || parts_.back().memory != &memory) shares_.push_back(entry->value);
+    use_.Add(memory);
     Part& part = parts_.emplace_back();
-    part.memory = entry->value.get();
+    part.memory = &memory;
     part.offset = ToU64(at) - ToU64(entry->first);
     part.at = at;
     part.bytes = bytes.first(count);
@@ -91,22 +95,62 @@ absl::Status DmaTransfer<Byte>::Add(ClientMemoryTable& table, const Piece& piece
 }
 
 template <typename Byte>
+bool DmaTransfer<Byte>::MoveAtOnce(const ClientMemoryTable& table,
+                                   ClientMemoryTable::Recent& recent, const Piece& piece) {
+  const Iova at = AddressOf(piece);
+  const std::span<Byte> bytes = BytesOf(piece);
+  if (bytes.empty() || bytes.size() > kAtOnceBytes) return false;
+  const ClientMemoryTable::Entry* const entry = table.Find(at, recent);
+  if (entry == nullptr || bytes.size() - 1 > ToU64(entry->last) - ToU64(at)) return false;
+  std::byte* const memory = entry->value->sealed_data();
+  if (memory == nullptr || !entry->value->Allows(kNeeded<Byte>)) return false;
+  std::byte* const there = memory + (ToU64(at) - ToU64(entry->first));
+  if constexpr (kIsWrite) {
+    std::memcpy(there, bytes.data(), bytes.size());
+  } else {
+    std::memcpy(bytes.data(), there, bytes.size());
+  }
+  return true;
+}
+
+template <typename Byte>
 absl::Status DmaTransfer<Byte>::Run(DmaMessenger* messenger,
                                     const DmaCancellation::Token& token) const {
+  if (!needs_messenger_) return RunDirect(token);
   VFIO_USER_RETURN_IF_ERROR(RunDirect(token));
-  return needs_messenger_ ? RunMessages(*messenger, token) : absl::OkStatus();
+  return RunMessages(*messenger, token);
 }
 
 template <typename Byte>
 absl::Status DmaTransfer<Byte>::RunDirect(const DmaCancellation::Token& token) const {
-  for (Parts left(parts_); !left.empty();) {
-    const Parts together = WorthMovingTogether(left);
-    if (!together.empty()) {
-      VFIO_USER_RETURN_IF_ERROR(RunTogether(together, token));
-    } else if (!left.front().by_message) {
-      VFIO_USER_RETURN_IF_ERROR(RunAlone(left.front(), 0, token));
+  Parts left(parts_);
+  size_t done = 0;     // Of the first part of `left`, in bytes.
+  bool alone = false;  // The rest of it goes through its descriptor, which may know a way.
+  while (!left.empty()) {
+    const Part& part = left.front();
+    if (part.by_message) {
+      left = left.subspan(1);
+      continue;
     }
-    left = left.subspan(std::max<size_t>(together.size(), 1));
+    if (token.cancelled()) return Cancelled<Byte>();
+    const Parts together = alone ? Parts() : WorthMovingTogether(left, done);
+    size_t wanted = std::min(part.bytes.size() - done, kBytesBetweenLooks);
+    size_t moved = wanted;
+    if (!together.empty()) {
+      const Batch batch = Gather(together, done);
+      wanted = batch.bytes;
+      moved = Move(*FileOf(part)->process, batch);
+    } else {
+      const absl::Status status =
+          MoveBytes(*part.memory, part.offset + done, part.bytes.subspan(done, wanted));
+      if (!status.ok()) return Failed(status, part);
+    }
+    const size_t parts_left = left.size();
+    for (done += moved; !left.empty() && done >= left.front().bytes.size();) {
+      done -= left.front().bytes.size();
+      left = left.subspan(1);
+    }
+    alone = moved < wanted || (alone && left.size() == parts_left);
   }
   return absl::OkStatus();
 }
@@ -118,45 +162,25 @@ const FilePool::OpenFile* DmaTransfer<Byte>::FileOf(const Part& part) {
 }
 
 template <typename Byte>
-auto DmaTransfer<Byte>::WorthMovingTogether(Parts parts) -> Parts {
+auto DmaTransfer<Byte>::WorthMovingTogether(Parts parts, size_t done) -> Parts {
   const FilePool::OpenFile* const file = FileOf(parts.front());
   if (file == nullptr || !file->process.has_value()) return {};
   size_t count = 0;
   uint64_t bytes = 0;
-  while (count < parts.size() && FileOf(parts[count]) == file) {
-    bytes += kPieceCountsAsBytes + parts[count++].bytes.size();
-  }
-  return bytes >= kTogetherFromBytes ? parts.first(count) : Parts();
-}
-
-template <typename Byte>
-absl::Status DmaTransfer<Byte>::RunTogether(Parts parts, const DmaCancellation::Token& token) {
-  const ProcessMemory& process = *FileOf(parts.front())->process;
-  size_t done = 0;  // Of the first part.
-  while (!parts.empty()) {
-    if (token.cancelled()) return Cancelled<Byte>();
-    const Batch batch = Gather(parts, done);
-    const size_t moved = Move(process, batch);
-    done += moved;
-    while (!parts.empty() && done >= parts.front().bytes.size()) {
-      done -= parts.front().bytes.size();
-      parts = parts.subspan(1);
-    }
-    if (moved == batch.bytes) continue;
-    // The descriptor may know a way, or else says what is wrong.
-    VFIO_USER_RETURN_IF_ERROR(RunAlone(parts.front(), done, token));
-    parts = parts.subspan(1);
+  while (count < std::min<size_t>(parts.size(), IOV_MAX) && bytes < kBytesBetweenLooks &&
+         FileOf(parts[count]) == file) {
+    bytes += kPieceCountsAsBytes + parts[count++].bytes.size() - done;
     done = 0;
   }
-  return absl::OkStatus();
+  return bytes >= kTogetherFromBytes ? parts.first(count) : Parts();
 }
 
 template <typename Byte>
 auto DmaTransfer<Byte>::Gather(Parts parts, size_t done) -> Batch {
   Batch batch;
   for (const Part& part : parts) {
-    if (batch.here.size() == IOV_MAX || batch.bytes == kBytesBetweenLooks) break;
     const size_t bytes = std::min(part.bytes.size() - done, kBytesBetweenLooks - batch.bytes);
+    if (bytes == 0) break;
     const uint64_t address = part.memory->file_window()->offset + part.offset + done;
     // An iovec has no const form; of a write the kernel only reads it.
     batch.here.push_back({const_cast<std::byte*>(part.bytes.data() + done), bytes});
@@ -173,21 +197,9 @@ size_t DmaTransfer<Byte>::Move(const ProcessMemory& process, const Batch& batch)
 }
 
 template <typename Byte>
-absl::Status DmaTransfer<Byte>::RunAlone(const Part& part, size_t done,
-                                         const DmaCancellation::Token& token) {
-  uint64_t offset = part.offset + done;
-  for (std::span<Byte> left = part.bytes.subspan(done); !left.empty();) {
-    if (token.cancelled()) return Cancelled<Byte>();
-    const std::span<Byte> next = left.first(std::min(left.size(), kBytesBetweenLooks));
-    const absl::Status moved = MoveBytes(*part.memory, offset, next);
-    if (!moved.ok()) {
-      return Annotate(moved, fmt::format("{} of {} bytes at {:#x}", kName<Byte>, part.bytes.size(),
-                                         ToU64(part.at)));
-    }
-    offset += next.size();
-    left = left.subspan(next.size());
-  }
-  return absl::OkStatus();
+absl::Status DmaTransfer<Byte>::Failed(const absl::Status& status, const Part& part) {
+  return Annotate(status, fmt::format("{} of {} bytes at {:#x}", kName<Byte>, part.bytes.size(),
+                                      ToU64(part.at)));
 }
 
 template <typename Byte>

@@ -19,6 +19,7 @@
 #include "server/dma/dma_messenger.h"
 #include "server/dma/dma_range_table.h"
 #include "server/dma/file_pool.h"
+#include "server/dma/memory_use.h"
 #include "server/dma/process_memory.h"
 #include "server/dma_space.h"
 
@@ -26,9 +27,9 @@ namespace vfio_user {
 
 using ClientMemoryTable = DmaRangeTable<std::shared_ptr<ClientMemory>>;
 
-// First all pieces are looked up (Add), then all are moved (Run), without the table: what was found
-// stays usable until the transfer is destroyed, although it may be unmapped meanwhile. Nothing is
-// allocated for a direct transfer of up to kInlineParts. Thread-compatible.
+// First all pieces are looked up (Add), then all are moved (Run). What was found has to stay there
+// until then: see MemoryUses. Nothing is allocated for a direct transfer of up to kInlineParts.
+// Thread-compatible.
 //
 // `Byte` is std::byte for a read, and const std::byte for a write.
 template <typename Byte>
@@ -37,6 +38,12 @@ class DmaTransfer {
   static constexpr bool kIsWrite = std::is_const_v<Byte>;
   using Piece = std::conditional_t<kIsWrite, DmaWritePiece, DmaReadPiece>;
 
+  // The whole of a transfer that is one short piece within memory that is mapped here and cannot go
+  // away, and that may be reached so: for while the table is locked. False, and nothing has
+  // happened, for any other, which may be an error.
+  static bool MoveAtOnce(const ClientMemoryTable& table, ClientMemoryTable::Recent& recent,
+                         const Piece& piece);
+
   DmaTransfer() = default;
   DmaTransfer(const DmaTransfer&) = delete;
   DmaTransfer& operator=(const DmaTransfer&) = delete;
@@ -44,9 +51,11 @@ class DmaTransfer {
   // OutOfRange (EFAULT) unless all of the piece is mapped, PermissionDenied (EACCES) where a
   // mapping is for the other direction, FailedPrecondition where `path` is kDirect and a mapping
   // has no descriptor.
-  absl::Status Add(ClientMemoryTable& table, const Piece& piece, DmaAccessPath path);
+  absl::Status Add(const ClientMemoryTable& table, ClientMemoryTable::Recent& recent,
+                   const Piece& piece, DmaAccessPath path);
 
   bool needs_messenger() const { return needs_messenger_; }
+  MemoryUse& use() { return use_; }
 
   // `messenger` may be nullptr where none is needed. Direct parts first. Where many of them, or
   // long ones, are memory of one process, they are moved together: see ProcessMemory.
@@ -54,12 +63,12 @@ class DmaTransfer {
 
  private:
   // For as many, a transfer is on the stack of who makes it: 8 KiB at most.
-  static constexpr size_t kInlineParts = 64;
+  static constexpr size_t kInlineParts = MemoryUse::kInline;
 
   // What of a piece lies in one mapping.
   struct Part {
-    const ClientMemory* memory = nullptr;  // One of shares_.
-    uint64_t offset = 0;                   // Into the mapping.
+    const ClientMemory* memory = nullptr;
+    uint64_t offset = 0;  // Into the mapping.
     Iova at{};
     std::span<Byte> bytes;
     bool by_message = false;
@@ -77,18 +86,16 @@ class DmaTransfer {
   absl::Status RunDirect(const DmaCancellation::Token& token) const;
   // nullptr where no file is read or written.
   static const FilePool::OpenFile* FileOf(const Part& part);
-  // Those at the beginning of `parts`, which is not empty, or none.
-  static Parts WorthMovingTogether(Parts parts);
-  static absl::Status RunTogether(Parts parts, const DmaCancellation::Token& token);
-  // Of `parts` without the first `done` bytes, as much as is moved at once.
+  // Of `parts`, which is not empty and whose first `done` bytes are moved, those at the beginning
+  // that one call should move; or none.
+  static Parts WorthMovingTogether(Parts parts, size_t done);
   static Batch Gather(Parts parts, size_t done);
   static size_t Move(const ProcessMemory& process, const Batch& batch);
-  // All of the part but its first `done` bytes.
-  static absl::Status RunAlone(const Part& part, size_t done, const DmaCancellation::Token& token);
+  static absl::Status Failed(const absl::Status& status, const Part& part);
   absl::Status RunMessages(DmaMessenger& messenger, const DmaCancellation::Token& token) const;
 
   absl::InlinedVector<Part, kInlineParts> parts_;
-  absl::InlinedVector<std::shared_ptr<const ClientMemory>, kInlineParts> shares_;
+  MemoryUse use_;
   bool needs_messenger_ = false;
 };
 

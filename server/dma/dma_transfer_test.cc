@@ -13,6 +13,7 @@
 #include "server/dma/client_memory.h"
 #include "server/dma/dma_cancellation.h"
 #include "server/dma/file_pool.h"
+#include "server/dma/memory_use.h"
 #include "server/dma_space.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
@@ -33,25 +34,29 @@ class DmaTransferTest : public testing::Test {
 
   FilePool pool_;
   ClientMemoryTable table_;
+  ClientMemoryTable::Recent recent_;
   DmaCancellation cancellation_;
   std::string into_ = std::string(4, ' ');
   const DmaReadPiece piece_ = {Iova{0x1000}, std::as_writable_bytes(std::span(into_))};
 };
 
 TEST_F(DmaTransferTest, ReachesWhatItFoundAfterItWasTakenAway) {
+  MemoryUses uses;
   DmaTransfer<std::byte> transfer;
-  ASSERT_THAT(transfer.Add(table_, piece_, DmaAccessPath::kAuto), IsOk());
-  table_.RemoveAll();
+  ASSERT_THAT(transfer.Add(table_, recent_, piece_, DmaAccessPath::kAuto), IsOk());
+  uses.Begin(transfer.use());
+  for (const auto& memory : table_.RemoveAll()) uses.Keep(memory);
 
   EXPECT_FALSE(transfer.needs_messenger());
   EXPECT_THAT(transfer.Run(nullptr, cancellation_.Begin()), IsOk());
 
   EXPECT_EQ(into_, "abcd");
+  EXPECT_EQ(uses.End(transfer.use()).size(), 1u);
 }
 
 TEST_F(DmaTransferTest, StopsWhenItIsCancelledAfterTheLookup) {
   DmaTransfer<std::byte> transfer;
-  ASSERT_THAT(transfer.Add(table_, piece_, DmaAccessPath::kAuto), IsOk());
+  ASSERT_THAT(transfer.Add(table_, recent_, piece_, DmaAccessPath::kAuto), IsOk());
   const DmaCancellation::Token token = cancellation_.Begin();
   cancellation_.Cancel();
 

@@ -39,6 +39,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
 
+  // The range, where no access can fail, or wait for more than a page of memory; else nullptr.
+  std::byte* sealed_data() const { return view_.sealed ? view_.data : nullptr; }
+
   // `offset` is into the range, and all of the bytes must be in it. Aborted (EIO) where the client
   // has truncated the file; then a part has been moved.
   absl::Status Read(uint64_t offset, std::span<std::byte> into) const;

@@ -1,13 +1,15 @@
-// File I/O through DmaSpace, beside a bare pread() of the same bytes on the same descriptor: of
-// another process's memory, as a server reads its client's, and of this process's own.
-#include <fcntl.h>
+// Direct transfers through DmaSpace, each beside the operation that it comes down to: of another
+// process's memory by file I/O, with process_vm_readv() and without, and of memory that is mapped
+// here.
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <future>
 #include <memory>
 #include <span>
@@ -17,133 +19,154 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "proto_defs/transport/channel.h"
-#include "proto_defs/transport/deadline.h"
-#include "proto_defs/transport/message_stream.h"
-#include "proto_defs/transport/socket.h"
+#include "fmt/format.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/iova.h"
 #include "server/dma/client_dma_space.h"
+#include "server/dma_space.h"
+#include "tests/bench/lent_space.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/testing/memory_lender.h"
 
 namespace vfio_user {
 namespace {
 
-constexpr size_t kMemoryBytes = 1 << 20;
-// The mapping that is used is one of many, as a device's would be.
-constexpr uint64_t kMappings = 4096;
-
-// In both processes at the same place.
-std::vector<std::byte> memory(kMemoryBytes);
-
-UniqueFd OpenSelfMem() { return UniqueFd(::open("/proc/self/mem", O_RDWR | O_CLOEXEC)); }
-
-// A process that lends its memory for as long as this one lives.
-class Lender {
- public:
-  Lender() {
-    auto sockets = Socket::Pair();
-    if (!sockets.ok()) std::abort();
-    const pid_t child = ::fork();
-    if (child < 0) std::abort();
-    if (child == 0) {
-      { const Socket not_mine = std::move(sockets->first); }
-      Lend(std::move(sockets->second));
-    }
-    socket_ = std::make_unique<Socket>(std::move(sockets->first));
-    std::array<uint8_t, 1> byte;
-    auto received = socket_->Receive(byte, Deadline::Never());
-    if (!received.ok() || received->fds.size() != 1) std::abort();
-    mem_ = std::move(received->fds[0]);
-  }
-
-  FdView mem() const { return mem_; }
-
- private:
-  [[noreturn]] static void Lend(Socket socket) {
-    // Its own pages, and not this process's that it has shared since fork().
-    std::fill(memory.begin(), memory.end(), std::byte{1});
-    std::array<std::byte, 1> byte = {};
-    iovec part = {.iov_base = byte.data(), .iov_len = 1};
-    const UniqueFd mem = OpenSelfMem();
-    const FdView fd = mem;
-    (void)socket.Send(std::span(&part, 1), std::span(&fd, 1), Deadline::Never(),
-                      absl::InfiniteDuration());
-    (void)socket.WaitReadable(Deadline::Never());
-    std::_Exit(0);
-  }
-
-  std::unique_ptr<Socket> socket_;
-  UniqueFd mem_;
+// What is read and written, and the two processes' memory.
+struct Bench {
+  BenchLender lender;
+  UniqueFd file = SealedMemfd();
+  LentSpace process_vm{lender, file};
+  LentSpace descriptor{lender, file, {.process_vm = false}};
+  std::vector<std::byte> buffer = std::vector<std::byte>(kLentBytes);
 };
 
-// The space of a client that has mapped `memory` of `mem`'s process at its own address.
-std::unique_ptr<ClientDmaSpace> SpaceOf(FdView mem) {
-  auto sockets = Socket::Pair();
-  if (!sockets.ok()) std::abort();
-  auto space = std::make_unique<ClientDmaSpace>(ClientDmaSpace::Options{});
-  space->Connect(std::make_shared<Channel>(MessageStream(std::move(sockets->first), {}),
-                                           [](IncomingCommand&) { return absl::OkStatus(); }),
-                 1 << 20);
-  const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  std::vector<UniqueFd> fds;
-  fds.emplace_back(::fcntl(mem.get(), F_DUPFD_CLOEXEC, 0));
-  if (!space
-           ->Map(
-               {.flags = DmaMapFlags(DmaMapFlag::kRead) | DmaMapFlag::kWrite | DmaMapFlag::kFileIo,
-                .file_offset = address,
-                .address = Iova{address},
-                .size = memory.size()},
-               std::move(fds))
-           .ok()) {
-    std::abort();
-  }
-  for (uint64_t i = 1; i < kMappings; ++i) {
-    if (!space->Map({.flags = DmaMapFlag::kRead, .address = Iova{i * 4096}, .size = 4096}, {})
-             .ok()) {
-      std::abort();
-    }
-  }
-  return space;
+// Pieces of a list: 512 bytes in each page.
+constexpr size_t kPieces = 64;
+constexpr size_t kPieceBytes = 512;
+constexpr size_t kPieceStride = 4096;
+
+void Check(bool done) {
+  if (!done) std::abort();
 }
 
-void ReadThroughSpace(benchmark::State& state, FdView mem, size_t bytes) {
-  const std::unique_ptr<ClientDmaSpace> space = SpaceOf(mem);
-  std::vector<std::byte> into(bytes);
-  const Iova from{reinterpret_cast<uintptr_t>(memory.data())};
-  for (auto _ : state) {
-    if (!space->Read(from, into).ok()) std::abort();
-  }
+auto ReadThrough(LentSpace& space, Iova from, std::span<std::byte> buffer) {
+  return
+      [&space, from, buffer](size_t bytes) { Check(space->Read(from, buffer.first(bytes)).ok()); };
 }
 
-void ReadBare(benchmark::State& state, FdView mem, size_t bytes) {
-  std::vector<std::byte> into(bytes);
-  const auto offset = static_cast<off_t>(reinterpret_cast<uintptr_t>(memory.data()));
-  for (auto _ : state) {
-    if (::pread(mem.get(), into.data(), bytes, offset) != static_cast<ssize_t>(bytes)) {
-      std::abort();
-    }
+auto ReadPieces(LentSpace& space, std::span<std::byte> buffer) {
+  std::vector<DmaReadPiece> pieces;
+  for (size_t i = 0; i < kPieces; ++i) {
+    pieces.push_back({Iova{ToU64(LentSpace::memory()) + i * kPieceStride},
+                      buffer.subspan(i * kPieceBytes, kPieceBytes)});
   }
+  return [&space, pieces](size_t) { Check(space->Read(pieces, DmaAccessPath::kAuto).ok()); };
+}
+auto WritePieces(LentSpace& space, std::span<std::byte> buffer) {
+  std::vector<DmaWritePiece> pieces;
+  for (size_t i = 0; i < kPieces; ++i) {
+    pieces.push_back({Iova{ToU64(LentSpace::memory()) + i * kPieceStride},
+                      buffer.subspan(i * kPieceBytes, kPieceBytes)});
+  }
+  return [&space, pieces](size_t) { Check(space->Write(pieces, DmaAccessPath::kAuto).ok()); };
 }
 
-std::vector<RatioTarget> RegisterBenchmarks(FdView other, FdView own) {
-  struct Size {
-    std::string name;
-    size_t bytes;
-    double at_most;
+auto Pread(FdView mem, std::span<std::byte> buffer) {
+  return [mem, buffer](size_t bytes) {
+    const auto offset = static_cast<off_t>(ToU64(LentSpace::memory()));
+    Check(::pread(mem.get(), buffer.data(), bytes, offset) == static_cast<ssize_t>(bytes));
   };
-  std::vector<RatioTarget> targets;
-  for (const auto& [owner, mem] : {std::pair("other", other), std::pair("own", own)}) {
-    for (const Size& size : {Size{"64B", 64, 1.15}, Size{"1MiB", kMemoryBytes, 1.05}}) {
-      const std::string suffix = std::string("/") + owner + "/" + size.name;
-      const RatioTarget target = {"DmaSpaceRead" + suffix, "pread" + suffix, size.at_most};
-      benchmark::RegisterBenchmark(target.benchmark.c_str(), ReadThroughSpace, mem, size.bytes);
-      benchmark::RegisterBenchmark(target.raw.c_str(), ReadBare, mem, size.bytes);
-      targets.push_back(target);
+}
+auto PreadPieces(FdView mem, std::span<std::byte> buffer) {
+  return [mem, buffer](size_t) {
+    for (size_t i = 0; i < kPieces; ++i) {
+      const auto offset = static_cast<off_t>(ToU64(LentSpace::memory()) + i * kPieceStride);
+      Check(::pread(mem.get(), &buffer[i * kPieceBytes], kPieceBytes, offset) == kPieceBytes);
     }
+  };
+}
+auto PwritePieces(FdView mem, std::span<std::byte> buffer) {
+  return [mem, buffer](size_t) {
+    for (size_t i = 0; i < kPieces; ++i) {
+      const auto offset = static_cast<off_t>(ToU64(LentSpace::memory()) + i * kPieceStride);
+      Check(::pwrite(mem.get(), &buffer[i * kPieceBytes], kPieceBytes, offset) == kPieceBytes);
+    }
+  };
+}
+auto ProcessVmReadv(pid_t pid, std::span<std::byte> buffer) {
+  return [pid, buffer](size_t bytes) {
+    const iovec here = {.iov_base = buffer.data(), .iov_len = bytes};
+    const iovec there = {.iov_base = LentMemory().data(), .iov_len = bytes};
+    Check(::process_vm_readv(pid, &here, 1, &there, 1, 0) == static_cast<ssize_t>(bytes));
+  };
+}
+auto Memcpy(FdView file, std::span<std::byte> buffer) {
+  const void* const pages = ::mmap(nullptr, kLentBytes, PROT_READ, MAP_SHARED, file.get(), 0);
+  Check(pages != MAP_FAILED);
+  return [pages, buffer](size_t bytes) { std::memcpy(buffer.data(), pages, bytes); };
+}
+
+struct Size {
+  std::string name;
+  size_t bytes;
+};
+const std::array<Size, 6> kSizes = {{{"64B", 64},
+                                     {"512B", 512},
+                                     {"4KiB", 4 << 10},
+                                     {"32KiB", 32 << 10},
+                                     {"256KiB", 256 << 10},
+                                     {"1MiB", 1 << 20}}};
+
+// `operation` moves so many bytes, or the pieces of a list.
+template <typename Operation>
+void Register(const std::string& name, size_t bytes, const Operation& operation) {
+  benchmark::RegisterBenchmark(name.c_str(), [operation, bytes](benchmark::State& state) {
+    size_t count = bytes;
+    // Known at run time only, as a device's lengths are.
+    benchmark::DoNotOptimize(count);
+    for (auto _ : state) {
+      operation(count);
+      benchmark::ClobberMemory();
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(bytes) * state.iterations());
+    state.counters["bytes"] = static_cast<double>(bytes);
+  });
+}
+template <typename Operation>
+void RegisterSizes(const std::string& name, const Operation& operation) {
+  for (const Size& size : kSizes) {
+    Register(fmt::format("{}/{}", name, size.name), size.bytes, operation);
   }
-  return targets;
+}
+
+std::vector<RatioTarget> RegisterBenchmarks(Bench& bench) {
+  const std::span<std::byte> buffer(bench.buffer);
+  const FdView mem = bench.lender.mem();
+  RegisterSizes("DmaRead/process_vm", ReadThrough(bench.process_vm, LentSpace::memory(), buffer));
+  RegisterSizes("DmaRead/descriptor", ReadThrough(bench.descriptor, LentSpace::memory(), buffer));
+  RegisterSizes("DmaRead/mmap", ReadThrough(bench.process_vm, LentSpace::file(), buffer));
+  RegisterSizes("pread", Pread(mem, buffer));
+  RegisterSizes("process_vm_readv", ProcessVmReadv(bench.lender.credentials().pid, buffer));
+  RegisterSizes("memcpy", Memcpy(bench.file, buffer));
+
+  constexpr size_t kAll = kPieces * kPieceBytes;
+  Register("DmaRead64x512B/process_vm", kAll, ReadPieces(bench.process_vm, buffer));
+  Register("DmaRead64x512B/descriptor", kAll, ReadPieces(bench.descriptor, buffer));
+  Register("DmaWrite64x512B/process_vm", kAll, WritePieces(bench.process_vm, buffer));
+  Register("DmaWrite64x512B/descriptor", kAll, WritePieces(bench.descriptor, buffer));
+  Register("pread64x512B", kAll, PreadPieces(mem, buffer));
+  Register("pwrite64x512B", kAll, PwritePieces(mem, buffer));
+
+  return {{"DmaRead64x512B/process_vm", "pread64x512B", 0.45},
+          {"DmaRead64x512B/descriptor", "pread64x512B", 1.05},
+          {"DmaWrite64x512B/process_vm", "pwrite64x512B", 0.45},
+          {"DmaWrite64x512B/descriptor", "pwrite64x512B", 1.05},
+          {"DmaRead/process_vm/1MiB", "pread/1MiB", 0.75},
+          {"DmaRead/process_vm/1MiB", "process_vm_readv/1MiB", 1.05},
+          {"DmaRead/descriptor/1MiB", "pread/1MiB", 1.05},
+          {"DmaRead/process_vm/64B", "pread/64B", 1.10},
+          {"DmaRead/mmap/64B", "memcpy/64B", 12},
+          {"DmaRead/mmap/1MiB", "memcpy/1MiB", 1.05}};
 }
 
 // A server has several threads, and the library counts references with atomics once there are.
@@ -160,10 +183,9 @@ class SecondThread {
 };
 
 int Run(int argc, char** argv) {
-  const Lender lender;
-  const UniqueFd own = OpenSelfMem();
+  Bench bench;
   const SecondThread second_thread;
-  return RunBenchmarks(argc, argv, RegisterBenchmarks(lender.mem(), own));
+  return RunBenchmarks(argc, argv, RegisterBenchmarks(bench));
 }
 
 }  // namespace

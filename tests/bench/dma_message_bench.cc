@@ -1,0 +1,148 @@
+// DMA by message, which the client library answers in another process: many requests in flight,
+// beside the same requests one at a time.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "client/client.h"
+#include "fmt/format.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/iova.h"
+#include "server/device.h"
+#include "server/dma_space.h"
+#include "server/probe_device.h"
+#include "server/server.h"
+#include "tests/bench/ratio_reporter.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr size_t kMemoryBytes = 1 << 20;
+alignas(4096) std::array<std::byte, kMemoryBytes> memory;
+
+// A client in a process of its own, with its memory mapped by message at its own address, and a
+// device in this one that may transfer.
+class Pair {
+ public:
+  explicit Pair(uint32_t max_data_xfer_bytes) {
+    std::array<int, 2> ends;
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
+    UniqueFd mine(ends[0]);
+    UniqueFd theirs(ends[1]);
+    std::array<int, 2> pipe;
+    if (::pipe(pipe.data()) != 0) std::abort();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      mine.Reset();
+      BeClient(std::move(theirs), pipe[1], max_data_xfer_bytes);
+    }
+    theirs.Reset();
+    auto device = std::make_unique<ProbeDevice>();
+    device_ = device.get();
+    auto server = Server::Create();
+    if (!server.ok() || !(*server)->Adopt(std::move(mine), std::move(device)).ok()) std::abort();
+    server_ = *std::move(server);
+    char ready = 0;
+    if (::read(pipe[0], &ready, 1) != 1) std::abort();
+    ::close(pipe[0]);
+    ::close(pipe[1]);
+  }
+  ~Pair() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  DmaSpace& dma() { return device_->host().dma(); }
+  static Iova address() { return Iova{reinterpret_cast<uintptr_t>(memory.data())}; }
+
+ private:
+  [[noreturn]] static void BeClient(UniqueFd socket, int ready, uint32_t max_data_xfer_bytes) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    auto client = Client::Adopt(std::move(socket), {.max_data_xfer_bytes = max_data_xfer_bytes});
+    if (!client.ok()) std::abort();
+    auto mapping = client->Map(memory, {.path = DmaPath::kMessage});
+    auto pci = client->OpenPci();
+    if (!mapping.ok() || !pci.ok() || !pci->EnableBusMaster().ok()) std::abort();
+    if (::write(ready, "r", 1) != 1) std::abort();
+    while (true) ::pause();
+  }
+
+  pid_t pid_ = -1;
+  ProbeDevice* device_ = nullptr;
+  std::unique_ptr<Server> server_;
+};
+
+template <typename Operation>
+void Register(const std::string& name, size_t bytes, const Operation& operation) {
+  benchmark::RegisterBenchmark(name.c_str(), [operation, bytes](benchmark::State& state) {
+    for (auto _ : state) operation();
+    state.SetBytesProcessed(static_cast<int64_t>(bytes) * state.iterations());
+    state.counters["bytes"] = static_cast<double>(bytes);
+  })->UseRealTime();
+}
+
+// `count` pieces of `bytes` each, `stride` apart.
+std::vector<DmaReadPiece> Pieces(std::span<std::byte> buffer, size_t count, size_t stride) {
+  std::vector<DmaReadPiece> pieces;
+  const size_t bytes = buffer.size() / count;
+  for (size_t i = 0; i < count; ++i) {
+    pieces.push_back({Iova{ToU64(Pair::address()) + i * stride}, buffer.subspan(i * bytes, bytes)});
+  }
+  return pieces;
+}
+
+void Check(const absl::Status& status) {
+  if (!status.ok()) std::abort();
+}
+
+void RegisterPair(const std::string& name, Pair& pair, const std::vector<DmaReadPiece>& pieces) {
+  size_t bytes = 0;
+  for (const DmaReadPiece& piece : pieces) bytes += piece.into.size();
+  Register("DmaReadMessages/" + name, bytes,
+           [&pair, pieces] { Check(pair.dma().Read(pieces, DmaAccessPath::kMessage)); });
+  Register("OneAtATime/" + name, bytes, [&pair, pieces] {
+    for (const DmaReadPiece& piece : pieces) {
+      Check(pair.dma().Read(piece.from, piece.into, DmaAccessPath::kMessage));
+    }
+  });
+}
+
+int Run(int argc, char** argv) {
+  // The usual limit of a message, and one at which a long transfer is many.
+  Pair usual(1 << 20);
+  Pair small(64 << 10);
+  std::vector<std::byte> buffer(kMemoryBytes);
+  const std::span<std::byte> all(buffer);
+  RegisterPair("64x512B", usual, Pieces(all.first(size_t{64} * 512), 64, 4096));
+  RegisterPair("1MiBof1MiB", usual, Pieces(all, 1, 0));
+  RegisterPair("1MiBof64KiB", small, Pieces(all, 16, 64 << 10));
+  for (const auto& [name, bytes] : {std::pair("64B", size_t{64}),
+                                    {"4KiB", 4 << 10},
+                                    {"64KiB", 64 << 10},
+                                    {"256KiB", 256 << 10}}) {
+    Register(fmt::format("DmaReadMessages/{}", name), bytes, [&usual, part = all.first(bytes)] {
+      Check(usual.dma().Read(Pair::address(), part, DmaAccessPath::kMessage));
+    });
+  }
+  return RunBenchmarks(argc, argv,
+                       {{"DmaReadMessages/64x512B", "OneAtATime/64x512B", 0.2},
+                        {"DmaReadMessages/1MiBof64KiB", "OneAtATime/1MiBof64KiB", 0.65}});
+}
+
+}  // namespace
+}  // namespace vfio_user
+
+int main(int argc, char** argv) { return vfio_user::Run(argc, argv); }

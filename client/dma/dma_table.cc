@@ -1,5 +1,6 @@
 #include "client/dma/dma_table.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 
@@ -17,6 +18,10 @@ std::optional<uint64_t> AlignUp(uint64_t address, uint64_t alignment) {
   const uint64_t mask = alignment - 1;
   if (address > UINT64_MAX - mask) return std::nullopt;
   return (address + mask) & ~mask;
+}
+
+bool IsSame(const IovaWindow& one, const IovaWindow& other) {
+  return one.first == other.first && one.length == other.length && one.alignment == other.alignment;
 }
 
 absl::Status CheckMemory(uint64_t size) {
@@ -64,10 +69,7 @@ void DmaTable::Erase(Iova iova) {
     // Looked up anew after each wait: others come and go meanwhile, and move it.
     const auto found = entries_.find(ToU64(iova));
     if (found == entries_.end()) return;
-    if (found->second.uses == 0) {
-      entries_.erase(found);
-      return;
-    }
+    if (found->second.uses == 0) return EraseLocked(found);
     found->second.leaving = true;
     released_.Wait(mu_);
   }
@@ -106,10 +108,31 @@ DmaTable::Entries::iterator DmaTable::FirstEndingAt(uint64_t address) {
   return below->second.last >= address ? below : above;
 }
 
+void DmaTable::EraseLocked(Entries::iterator entry) {
+  if (full_ && entry->first < full_->from) {
+    // The room that this leaves begins where the mapping before it ends.
+    uint64_t from = ToU64(full_->window.first);
+    if (entry != entries_.begin()) from = std::max(from, std::prev(entry)->second.last + 1);
+    full_->from = std::min(full_->from, *AlignUp(from, full_->window.alignment));
+  }
+  entries_.erase(entry);
+}
+
 std::optional<uint64_t> DmaTable::LowestFree(const IovaWindow& window, uint64_t size) {
+  const std::optional<uint64_t> first = AlignUp(ToU64(window.first), window.alignment);
+  if (!first) return std::nullopt;
+  const bool known = full_ && IsSame(full_->window, window);
+  const bool helps = known && size >= full_->size;
+  const std::optional<uint64_t> found = LowestFreeFrom(helps ? full_->from : *first, window, size);
+  // A larger mapping passes over room that a smaller one can have.
+  if (found && (!known || size <= full_->size)) full_ = {window, size, *found};
+  return found;
+}
+
+std::optional<uint64_t> DmaTable::LowestFreeFrom(uint64_t from, const IovaWindow& window,
+                                                 uint64_t size) {
   const uint64_t window_last = ToU64(*LastByte(window.first, window.length));
-  std::optional<uint64_t> candidate = AlignUp(ToU64(window.first), window.alignment);
-  if (!candidate) return std::nullopt;
+  std::optional<uint64_t> candidate = from;
   auto entry = FirstEndingAt(*candidate);
   while (candidate && *candidate <= window_last && size - 1 <= window_last - *candidate) {
     if (entry == entries_.end() || entry->first > *candidate + (size - 1)) return candidate;

@@ -35,8 +35,8 @@ class DmaTable {
 
   // Inserts at the lowest free address in `window`, and returns it. InvalidArgument for empty
   // memory, a window that is empty or passes 2^64 - 1, and an alignment that is no power of two;
-  // ResourceExhausted where there is no room. Looks at each mapping in the window below that
-  // address.
+  // ResourceExhausted where there is no room. Where the window is the last one's, and no smaller
+  // mapping was placed in it before, it does not look at what is known to be full.
   absl::StatusOr<Iova> InsertIn(const IovaWindow& window, const DmaMemory& memory)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -66,12 +66,25 @@ class DmaTable {
   Entries::iterator FirstEndingAt(uint64_t address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::optional<uint64_t> LowestFree(const IovaWindow& window, uint64_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The lowest address from `from`, which is aligned, on.
+  std::optional<uint64_t> LowestFreeFrom(uint64_t from, const IovaWindow& window, uint64_t size)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EraseLocked(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status InsertLocked(Iova iova, const DmaMemory& memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Release(uint64_t first) ABSL_LOCKS_EXCLUDED(mu_);
 
   mutable Mutex mu_;
   CondVar released_;
   Entries entries_ ABSL_GUARDED_BY(mu_);
+
+  // What is known of a window: below `from`, which is aligned, there is no room for `size` bytes.
+  // Without it, to fill a window with mappings would take a time that is their number squared.
+  struct Full {
+    IovaWindow window;
+    uint64_t size = 0;
+    uint64_t from = 0;
+  };
+  std::optional<Full> full_ ABSL_GUARDED_BY(mu_);
 };
 
 // Keeps a mapping in the table for as long as it lives. Movable; belongs to one thread.

@@ -1,11 +1,15 @@
 #include "client/dma/dma_table.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <optional>
+#include <random>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -165,6 +169,41 @@ TEST_F(DmaTableTest, InsertInRefusesWhatDoesNotFitTheWindow) {
   // Nothing above it is aligned.
   EXPECT_THAT(table_.InsertIn({.first = Iova{UINT64_MAX}, .length = 1}, Memory(1)),
               StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+// The first address of the window, aligned, at which nothing overlaps.
+uint64_t LowestBySearching(const std::map<uint64_t, uint64_t>& taken, const IovaWindow& window,
+                           uint64_t size) {
+  for (uint64_t at = ToU64(window.first);; at += window.alignment) {
+    const bool overlaps = std::ranges::any_of(taken, [&](const auto& one) {
+      return one.first < at + size && at < one.first + one.second;
+    });
+    if (!overlaps) return at;
+  }
+}
+
+TEST_F(DmaTableTest, InsertInTakesTheLowestAddressWhateverCameAndWent) {
+  const std::array windows = {
+      IovaWindow{.first = Iova{0x1000}, .length = 0x10000, .alignment = 16},
+      IovaWindow{.first = Iova{0x1800}, .length = 0x10000, .alignment = 64}};
+  std::map<uint64_t, uint64_t> taken;  // Address and size.
+  std::mt19937 random(1);
+  for (int i = 0; i < 3000; ++i) {
+    if (taken.size() > 60 || (!taken.empty() && random() % 3 == 0)) {
+      const auto victim = std::next(taken.begin(), static_cast<long>(random() % taken.size()));
+      table_.Erase(Iova{victim->first});
+      taken.erase(victim);
+      continue;
+    }
+    const IovaWindow& window = windows[random() % 8 == 0];
+    const uint64_t size = 1 + random() % 200;
+    const uint64_t want = LowestBySearching(taken, window, size);
+
+    const absl::StatusOr<Iova> got = table_.InsertIn(window, Memory(size));
+
+    ASSERT_THAT(got, IsOkAndHolds(Iova{want})) << "step " << i;
+    taken.emplace(want, size);
+  }
 }
 
 TEST_F(DmaTableTest, InsertInRejectsWindowsThatAreNone) {

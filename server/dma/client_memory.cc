@@ -14,13 +14,19 @@ namespace {
 
 absl::StatusOr<FileWindow> OpenFileWindow(const DmaMapRequest& request, UniqueFd fd,
                                           FilePool& pool) {
-  VFIO_USER_RETURN_IF_ERROR(CheckFileIo(fd, request.flags));
+  VFIO_USER_ASSIGN_OR_RETURN(FilePool::File file, pool.Find(fd));
+  // What a file is does not change, but how it is open may. A client that maps much sends the same
+  // one each time.
+  VFIO_USER_RETURN_IF_ERROR(file == nullptr ? CheckFileIo(fd, request.flags)
+                                            : CheckFileAccess(fd, request.flags));
   if (request.file_offset > INT64_MAX || request.size > INT64_MAX - request.file_offset) {
     return ErrnoStatus(EINVAL, fmt::format("DMA_MAP: offset {:#x} and size {:#x} go beyond what a "
                                            "file can have",
                                            request.file_offset, request.size));
   }
-  VFIO_USER_ASSIGN_OR_RETURN(FilePool::File file, pool.Acquire(std::move(fd)));
+  if (file == nullptr) {
+    VFIO_USER_ASSIGN_OR_RETURN(file, pool.Acquire(std::move(fd)));
+  }
   return FileWindow{.file = std::move(file), .offset = request.file_offset};
 }
 

@@ -69,6 +69,10 @@ absl::Status CheckFileIo(FdView file, DmaMapFlags access) {
                             about.st_mode & S_IFMT));
   }
   VFIO_USER_RETURN_IF_ERROR(CheckIsMemoryIfProcfs(file));
+  return CheckFileAccess(file, access);
+}
+
+absl::Status CheckFileAccess(FdView file, DmaMapFlags access) {
   const int flags = ::fcntl(file.get(), F_GETFL);
   if (flags < 0) return ErrnoStatus(errno, "DMA_MAP: F_GETFL");
   const int mode = flags & O_ACCMODE;

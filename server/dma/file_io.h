@@ -17,6 +17,8 @@ namespace vfio_user {
 // (a terminal, an eventfd), PermissionDenied (EACCES) for one that was opened for the other
 // direction.
 absl::Status CheckFileIo(FdView file, DmaMapFlags access);
+// The last of it alone: the direction, for a file of which the rest is known.
+absl::Status CheckFileAccess(FdView file, DmaMapFlags access);
 
 // Move all of the bytes, in as many calls as it takes. Unavailable at the end of the file, which
 // for a /proc/<pid>/mem means that the process is gone (or has exec'ed); Aborted (EIO) where

@@ -22,8 +22,7 @@ namespace {
 
 // Of two descriptors for one inode, whether they share an open file: its position, its flags, and
 // for /proc/<pid>/mem the memory.
-bool IsSameOpenFile(FdView one, FdView other) {
-  const pid_t self = ::getpid();
+bool IsSameOpenFile(pid_t self, FdView one, FdView other) {
   const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, one.get(), other.get());
   if (order >= 0) return order == 0;
   return ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
@@ -45,7 +44,21 @@ absl::Status CheckRoomFor(FdView fd) {
 
 }  // namespace
 
+absl::StatusOr<FilePool::File> FilePool::Find(FdView fd) {
+  struct stat about = {};
+  if (::fstat(fd.get(), &about) != 0) return ErrnoStatus(errno, "fstat");
+  const auto candidates = files_.find(FileId(about.st_dev, about.st_ino));
+  if (candidates == files_.end()) return nullptr;
+  for (const std::weak_ptr<const OpenFile>& candidate : candidates->second) {
+    File file = candidate.lock();
+    if (file != nullptr && IsSameOpenFile(self_, file->fd, fd)) return file;
+  }
+  return nullptr;
+}
+
 absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
+  VFIO_USER_ASSIGN_OR_RETURN(File known, Find(fd));
+  if (known != nullptr) return known;
   struct stat about = {};
   if (::fstat(fd.get(), &about) != 0) return ErrnoStatus(errno, "fstat");
   if (files_.size() >= forget_at_) Forget();
@@ -54,10 +67,6 @@ absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
   candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
                                   [](const auto& file) { return file.expired(); }),
                    candidates.end());
-  for (const std::weak_ptr<const OpenFile>& candidate : candidates) {
-    File file = candidate.lock();
-    if (file != nullptr && IsSameOpenFile(file->fd, fd)) return file;
-  }
   VFIO_USER_RETURN_IF_ERROR(CheckRoomFor(fd));
   std::optional<ProcessMemory> process = ProcessMemory::Find(fd, client_);
   auto file = std::make_shared<const OpenFile>(OpenFile{std::move(fd), std::move(process)});

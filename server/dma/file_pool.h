@@ -3,6 +3,7 @@
 #define SERVER_DMA_FILE_POOL_H_
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <memory>
@@ -35,6 +36,9 @@ class FilePool {
   // no file is known for a process's memory.
   void set_client(const PeerCredentials& client) { client_ = client; }
 
+  // The file in use that `fd` is a descriptor for, as below; nullptr where it is none of them.
+  absl::StatusOr<File> Find(FdView fd);
+
   // Takes `fd`, and returns a descriptor for the same open file: `fd`, or an older one in use, and
   // then `fd` is closed. "Same" is the kernel's word (kcmp). Where that call is refused, it is the
   // same file opened with the same flags. ResourceExhausted (ENOSPC) when few descriptors are left
@@ -47,6 +51,7 @@ class FilePool {
 
   void Forget();
 
+  const pid_t self_ = ::getpid();  // To name this process to kcmp().
   PeerCredentials client_;
   // All files that were acquired and, until the next Forget, some that have been closed.
   absl::flat_hash_map<FileId, OpenFiles> files_;

@@ -1,0 +1,153 @@
+// One server process with many sockets and a client at each: what they get done together, what an
+// idle one costs in memory, and how long the server takes to start.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "benchmark/benchmark.h"
+#include "client/client.h"
+#include "fmt/format.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "server/devices/registry.h"
+#include "server/server.h"
+#include "tests/bench/peer_process.h"
+#include "tests/bench/ratio_reporter.h"
+#include "tests/testing/temp_dir.h"
+
+namespace vfio_user {
+namespace {
+
+constexpr int kMany = 256;
+constexpr int kReadsPerTurn = 64;
+
+// A server of `sockets` devices, in a process of its own; made when it listens at all of them.
+class ManyServer {
+ public:
+  explicit ManyServer(int sockets)
+      : process_([this, sockets](UniqueFd ready) { Serve(sockets, std::move(ready)); }) {
+    const UniqueFd ready = process_.TakeSocket();
+    char byte = 0;
+    if (::read(ready.get(), &byte, 1) != 1) std::abort();
+  }
+
+  absl::StatusOr<Client> Connect(int number) const {
+    return Client::Connect(folder_.File(std::to_string(number)));
+  }
+
+  uint64_t ResidentBytes() const {
+    std::ifstream statm(fmt::format("/proc/{}/statm", process_.pid()));
+    uint64_t all = 0;
+    uint64_t resident = 0;
+    statm >> all >> resident;
+    return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  }
+
+ private:
+  void Serve(int sockets, UniqueFd ready) const {
+    const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
+    auto server = Server::Create();
+    if (!server.ok() || device == KnownDevices().end()) std::abort();
+    for (int i = 0; i < sockets; ++i) {
+      if (!(*server)->Listen(folder_.File(std::to_string(i)), *device->Create({})).ok())
+        std::abort();
+    }
+    if (::write(ready.get(), "", 1) != 1) std::abort();
+    (*server)->Run();
+  }
+
+  const TempDir folder_;
+  PeerProcess process_;
+};
+
+// All clients read a register, each on a thread of its own, as fast as they are answered.
+void BM_Clients(benchmark::State& state, int clients) {
+  const ManyServer server(clients);
+  std::barrier<> turn(clients + 1);
+  std::atomic<bool> end = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < clients; ++i) {
+    threads.emplace_back([&, i] {
+      const auto client = server.Connect(i);
+      if (!client.ok()) std::abort();
+      const auto bar0 = client->OpenRegion(RegionIndex::kBar0, {.path = RegionPath::kMessage});
+      if (!bar0.ok()) std::abort();
+      for (turn.arrive_and_wait(); !end; turn.arrive_and_wait()) {
+        for (int n = 0; n < kReadsPerTurn; ++n) {
+          if (!bar0->Read<uint32_t>(0).ok()) std::abort();
+        }
+        turn.arrive_and_wait();
+      }
+    });
+  }
+  for (auto _ : state) {
+    turn.arrive_and_wait();
+    turn.arrive_and_wait();
+  }
+  end = true;
+  turn.arrive_and_wait();
+  for (std::thread& thread : threads) thread.join();
+  state.SetItemsProcessed(state.iterations() * clients * kReadsPerTurn);
+  state.counters["clients"] = clients;
+}
+BENCHMARK_CAPTURE(BM_Clients, 1, 1)->Name("RegisterReads/1")->UseRealTime();
+BENCHMARK_CAPTURE(BM_Clients, 8, 8)->Name("RegisterReads/8")->UseRealTime();
+BENCHMARK_CAPTURE(BM_Clients, 64, 64)->Name("RegisterReads/64")->UseRealTime();
+BENCHMARK_CAPTURE(BM_Clients, 256, kMany)->Name("RegisterReads/256")->UseRealTime();
+
+// Of a client that has connected and asked something, and does no more.
+void BM_IdleConnection(benchmark::State& state) {
+  uint64_t bytes = 0;
+  for (auto _ : state) {
+    const ManyServer server(kMany);
+    const uint64_t before = server.ResidentBytes();
+    std::vector<Client> clients;
+    for (int i = 0; i < kMany; ++i) {
+      absl::StatusOr<Client> client = server.Connect(i);
+      if (!client.ok() || !client->GetDeviceInfo().ok()) std::abort();
+      clients.push_back(*std::move(client));
+    }
+    bytes = (server.ResidentBytes() - before) / kMany;
+  }
+  state.counters["resident_bytes"] = static_cast<double>(bytes);
+}
+BENCHMARK(BM_IdleConnection)->Name("IdleConnection")->UseRealTime()->Iterations(1);
+
+// The whole server's, with its sockets, threads and devices but no clients, for each socket.
+void BM_StartUp(benchmark::State& state) {
+  for (auto _ : state) {
+    const ManyServer server(kMany);
+    state.PauseTiming();
+    state.counters["resident_bytes"] = static_cast<double>(server.ResidentBytes()) / kMany;
+    state.ResumeTiming();
+  }
+}
+BENCHMARK(BM_StartUp)->Name("StartUp/256")->UseRealTime()->Iterations(1);
+
+}  // namespace
+}  // namespace vfio_user
+
+int main(int argc, char** argv) {
+  return vfio_user::RunBenchmarks(argc, argv,
+                                  {{.benchmark = "RegisterReads/256",
+                                    .raw = "RegisterReads/8",
+                                    .at_least = 0.8,
+                                    .counter = "items_per_second"},
+                                   {.benchmark = "IdleConnection",
+                                    .raw = "",
+                                    .at_most = 256 * 1024,
+                                    .counter = "resident_bytes"},
+                                   {.benchmark = "StartUp/256", .raw = "", .at_most = 1e9}});
+}

@@ -90,6 +90,19 @@ INSTANTIATE_TEST_SUITE_P(PathsAndSizes, CopySizeTest,
                                             ::testing::Values(0, 1, 4097,
                                                               kLargerThanAllBuffersAndOdd)));
 
+TEST_F(CopyTest, GivesTheSameBytesFromAServerThatGoesByDescriptorsOnly) {
+  const std::vector<std::byte> data = WriteInput((3 << 20) + 1);
+  absl::StatusOr<ChildServer> plain = StartServer("dma-copy", {"--no-process-vm"});
+  ASSERT_THAT(plain, IsOk());
+
+  const ToolRun run =
+      RunTool({"copy", plain->socket_path(), "--in", in_, "--out", out_, "--path", "file-io"});
+
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(Output(), IsOkAndHolds(data));
+  EXPECT_THAT(plain->Stop(), IsOk());
+}
+
 TEST_F(CopyTest, TakesTheBestPathByItself) {
   const std::vector<std::byte> data = WriteInput(5000);
 

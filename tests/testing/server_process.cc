@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tests/testing/tool_run.h"
@@ -11,10 +12,12 @@
 
 namespace vfio_user {
 
-absl::StatusOr<ChildServer> StartServer(const std::string& device) {
+absl::StatusOr<ChildServer> StartServer(const std::string& device,
+                                        const std::vector<std::string>& arguments) {
   ChildServer::Options options;
   options.program = ToolPath();
   options.device = device;
+  options.arguments = arguments;
   return ChildServer::Start(options);
 }
 

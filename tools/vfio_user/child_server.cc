@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -60,10 +61,12 @@ absl::StatusOr<ChildServer> ChildServer::Start(const Options& options) {
   VFIO_USER_ASSIGN_OR_RETURN(Pipe lifeline, MakePipe());
   VFIO_USER_ASSIGN_OR_RETURN(Pipe talk, MakePipe());
   std::string socket_path = directory.File("device.sock");
+  std::vector<std::string> arguments = {"serve", options.device, "--socket", socket_path,
+                                        "--until-eof"};
+  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   VFIO_USER_ASSIGN_OR_RETURN(
       ChildProcess process,
-      ChildProcess::Spawn(options.program,
-                          {"serve", options.device, "--socket", socket_path, "--until-eof"},
+      ChildProcess::Spawn(options.program, arguments,
                           {.in = lifeline.read_end.get(), .out = -1, .err = talk.write_end.get()}));
   ChildServer server({std::move(directory), std::move(socket_path), std::move(lifeline.write_end),
                       std::move(talk.read_end), std::move(process)},

@@ -3,6 +3,7 @@
 #define TOOLS_VFIO_USER_CHILD_SERVER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@ class ChildServer {
   struct Options {
     std::string program = "/proc/self/exe";  // The vfio-user binary.
     std::string device = "dma-copy";
+    std::vector<std::string> arguments = {};     // More of `serve`.
     absl::Duration timeout = absl::Seconds(30);  // For starting, and for stopping.
   };
 

@@ -33,6 +33,9 @@ absl::Status CheckOptions(const ClientOptions& options) {
       options.reply_timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("a timeout is 0 or less, want more");
   }
+  if (options.busy_poll < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("busy_poll is below 0");
+  }
   return absl::OkStatus();
 }
 
@@ -58,8 +61,9 @@ absl::StatusOr<Client> Client::Start(Socket socket, const ClientOptions& options
                              Negotiate(std::move(socket), options.max_data_xfer_bytes, deadline));
   VFIO_USER_ASSIGN_OR_RETURN(
       std::shared_ptr<Session> session,
-      Session::Start(std::move(negotiated),
-                     {.reply_timeout = options.reply_timeout, .dma_service = options.dma_service}));
+      Session::Start(std::move(negotiated), {.reply_timeout = options.reply_timeout,
+                                             .dma_service = options.dma_service,
+                                             .busy_poll = options.busy_poll}));
   std::shared_ptr<DmaMapper> mapper =
       DmaMapper::Create(session, CheckMayLendMemory(session->socket(), options.trusted_uids));
   return Client(std::move(session), std::move(mapper));

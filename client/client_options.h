@@ -30,6 +30,11 @@ struct ClientOptions {
   // What one message may carry, in bytes, in either direction; the server may ask for less.
   uint32_t max_data_xfer_bytes = 1 << 20;
   DmaService dma_service = DmaService::kBackgroundThread;
+  // How long whoever waits for the server, the library's own thread among them, tries over and over
+  // before it blocks. A register read then takes an eighth of the time if the server does the same
+  // (ServerOptions), and a processor is busy meanwhile; after that time nothing is used. 0, or some
+  // tens of microseconds to a millisecond where there are processors to spare.
+  absl::Duration busy_poll = absl::ZeroDuration();
   // Users, besides this process's own and root, whose servers may be given /proc/self/mem, and
   // with it all of this process's memory: see DmaPath::kFileIo.
   std::vector<uid_t> trusted_uids = {};

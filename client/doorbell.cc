@@ -1,5 +1,6 @@
 #include "client/doorbell.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -33,7 +34,10 @@ absl::StatusOr<bool> IsEventfd(const UniqueFd& fd) {
 }  // namespace
 
 Doorbell::Doorbell(std::shared_ptr<Session> session, UniqueFd eventfd, const IoFdEntry& entry)
-    : session_(std::move(session)), eventfd_(std::move(eventfd)), entry_(entry) {}
+    : session_(std::move(session)), eventfd_(std::move(eventfd)), entry_(entry) {
+  const int flags = ::fcntl(eventfd_.get(), F_GETFL);
+  nonblocking_ = flags >= 0 && (flags & O_NONBLOCK) != 0;
+}
 
 absl::StatusOr<Doorbell> Doorbell::Create(std::shared_ptr<Session> session, UniqueFd eventfd,
                                           const IoFdEntry& entry) {
@@ -57,10 +61,10 @@ absl::Status Doorbell::Ring(uint64_t times) const {
     return absl::InvalidArgumentError(fmt::format("ringing {} times, want 1 to 2^64 - 2", times));
   }
   VFIO_USER_RETURN_IF_ERROR(session_->CheckProcess());
-  // The eventfd is the server's, and its kind to block; this thread is not to wait in it for a
+  // The eventfd is the server's, and may be one that blocks; this thread is not to wait in it for a
   // server that does not look. What may still block is a ring of more than the counter holds.
   pollfd entry = {.fd = eventfd_.get(), .events = POLLOUT, .revents = 0};
-  const bool room = ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
+  const bool room = nonblocking_ || (::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0);
   if (room && ::write(eventfd_.get(), &times, sizeof(times)) == sizeof(times)) {
     return absl::OkStatus();
   }

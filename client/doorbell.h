@@ -23,10 +23,10 @@ class Doorbell {
   // ResourceExhausted when the device has left so many rings unheard that no more can be counted
   // (2^64 - 2). A server that is gone is not noticed.
   //
-  // Looks for room first. It can wait all the same, for as long as the server likes, where the
-  // server made the eventfd without EFD_NONBLOCK and there is room for fewer than `times`, or what
-  // there was is used by somebody else in between: to set O_NONBLOCK here would change it for the
-  // server, which may rely on waiting, and could undo it.
+  // One write(), where the server made the eventfd with EFD_NONBLOCK; otherwise it looks for room
+  // first. It can wait all the same, for as long as the server likes, where there is room for fewer
+  // than `times`, or what there was is used by somebody else in between, or the server has taken
+  // O_NONBLOCK back: to set it here would change it for the server, which may rely on waiting.
   absl::Status Ring(uint64_t times = 1) const;
 
   // What a write to the region would have to be for the device to take it as a ring.
@@ -48,6 +48,7 @@ class Doorbell {
   std::shared_ptr<Session> session_;
   UniqueFd eventfd_;
   IoFdEntry entry_;
+  bool nonblocking_ = false;
 };
 
 }  // namespace vfio_user

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "fmt/format.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/wire/limits.h"
@@ -22,6 +23,7 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
               .max_msg_fds = negotiated.max_msg_fds,
               .write_multiple = negotiated.write_multiple} {
   stream.set_read_ahead(true);
+  const absl::Duration busy_poll = stream.busy_poll();
   // Both handlers run while Serve does, and never after: the channels may live longer, in the hands
   // of those who owe an answer, but those do not read.
   client_.channel = std::make_shared<Channel>(std::move(stream), [this](IncomingCommand& command) {
@@ -32,7 +34,8 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
   if (!negotiated.twin.has_value()) return;
   MessageStream twin(*std::move(negotiated.twin),
                      {.max_message_bytes = negotiated.max_data_xfer_bytes + kMessageOverheadBytes,
-                      .read_ahead = true});
+                      .read_ahead = true,
+                      .busy_poll = busy_poll});
   twin_ = std::make_shared<Channel>(std::move(twin), [this](IncomingCommand& command) {
     return twin_->ReplyError(command.header, EINVAL);  // Only the server asks there.
   });

@@ -106,6 +106,7 @@ void Seat::ServeClient(Socket socket) {
     return;
   }
   stream.set_stall_timeout(options_.terms.timeout);
+  stream.set_busy_poll(options_.busy_poll);
   stream.set_max_message_bytes(
       std::max(options_.terms.max_data_xfer_bytes + kMessageOverheadBytes, kLeastMaxMessageBytes));
   Connection connection(std::move(stream), *std::move(negotiated), *slot_, log_);

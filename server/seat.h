@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
@@ -27,6 +28,7 @@ class Seat {
   struct Options {
     DeviceSlot::Options device;
     NegotiationTerms terms;  // Its timeout is also that of a message that has begun.
+    absl::Duration busy_poll = absl::ZeroDuration();  // As in ServerOptions.
     // Called on the protocol thread when a client has left and another can come. May be empty.
     std::function<void()> on_left;
   };

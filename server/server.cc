@@ -29,6 +29,9 @@ absl::Status CheckOptions(const ServerOptions& options) {
       options.dma_timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("a timeout is not above 0");
   }
+  if (options.busy_poll < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("busy_poll is below 0");
+  }
   return absl::OkStatus();
 }
 
@@ -50,6 +53,7 @@ class Server::Impl {
     seat.terms = {.timeout = options_.negotiation_timeout,
                   .max_data_xfer_bytes = options_.max_data_xfer_bytes,
                   .max_dma_maps = options_.max_dma_maps};
+    seat.busy_poll = options_.busy_poll;
     seat.on_left = [acceptor = acceptor_.get()] { acceptor->Wake(); };
     EventLog log(options_.log, fmt::format("{} {}", device->description().name, where));
     return Seat::Create(std::move(device), seat, std::move(log));

@@ -43,11 +43,15 @@ struct ServerOptions {
   // Mappings of one client.
   uint32_t max_dma_maps = 65535;
   ProcessVm process_vm = ProcessVm::kOn;
+  // How long a thread that waits for a client's message (the protocol thread, or the worker for an
+  // answer to a DMA message) tries over and over before it blocks. A request then comes without a
+  // wake-up, and a processor is busy meanwhile, for this time after each message.
+  absl::Duration busy_poll = absl::ZeroDuration();
   // Of the sockets' files.
   mode_t socket_mode = 0600;
   // Told one line about each refused request, and each client that was refused or is gone; from any
   // thread. May be empty.
-  std::function<void(std::string_view)> log;
+  std::function<void(std::string_view)> log = {};
 };
 
 // Serves one client per socket at a time. A second one is told so (EBUSY) and closed. The device's

@@ -44,8 +44,10 @@ TEST_F(ServerLifetimeTest, RefusesOptionsThatCannotBe) {
   much_data.max_data_xfer_bytes = (64 << 20) + 1;
   ServerOptions no_time;
   no_time.negotiation_timeout = absl::ZeroDuration();
+  ServerOptions negative_spin;
+  negative_spin.busy_poll = -absl::Microseconds(1);
 
-  for (const ServerOptions& wrong : {no_data, much_data, no_time}) {
+  for (const ServerOptions& wrong : {no_data, much_data, no_time, negative_spin}) {
     EXPECT_THAT(Server::Create(wrong), StatusIs(absl::StatusCode::kInvalidArgument));
   }
 }

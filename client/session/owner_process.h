@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -13,9 +14,17 @@
 namespace vfio_user {
 
 // Remembers the process it was made in. A value type.
+//
+// Asked before each access, to mapped registers too, where getpid() would cost a hundred times what
+// the access does: so there is a page that the kernel empties in every forked child, and in it the
+// id of the process that it has not been emptied for.
 class OwnerProcess {
  public:
-  bool IsThisProcess() const { return ::getpid() == pid_; }
+  OwnerProcess();
+
+  bool IsThisProcess() const {
+    return (mark_ != nullptr ? mark_->load(std::memory_order_relaxed) : ::getpid()) == pid_;
+  }
 
   // FailedPrecondition in a process that was forked from it.
   absl::Status Check() const {
@@ -26,7 +35,8 @@ class OwnerProcess {
   }
 
  private:
-  pid_t pid_ = ::getpid();
+  pid_t pid_;
+  const std::atomic<pid_t>* mark_ = nullptr;  // nullptr where the kernel has no such page.
 };
 
 // Shares `object` such that only the process that called this destroys it. A forked child leaves

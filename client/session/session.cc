@@ -33,9 +33,10 @@ constexpr uint32_t kWriteBytes = 64 << 10;
 
 // Without a twin, threads and the application poll the main socket for the server's commands; with
 // one, and no thread of ours, calls poll both.
-MessageStream MainStream(Negotiated& negotiated, DmaService dma_service) {
+MessageStream MainStream(Negotiated& negotiated, const SessionOptions& options) {
   negotiated.stream.set_read_ahead(negotiated.twin.has_value() &&
-                                   dma_service == DmaService::kBackgroundThread);
+                                   options.dma_service == DmaService::kBackgroundThread);
+  negotiated.stream.set_busy_poll(options.busy_poll);
   return std::move(negotiated.stream);
 }
 
@@ -58,12 +59,13 @@ Session::Session(Negotiated negotiated, const SessionOptions& options)
           negotiated.max_data_xfer_bytes, negotiated.server.capabilities.MaxDataXferBytes()))),
       main_responder_(dma_table_, write_record_, negotiated.max_data_xfer_bytes),
       twin_responder_(dma_table_, write_record_, negotiated.max_data_xfer_bytes),
-      main_(MainStream(negotiated, options.dma_service),
+      main_(MainStream(negotiated, options),
             [this](IncomingCommand& command) { return main_responder_.Answer(command, main_); }) {
   if (!negotiated.twin) return;
   MessageStream::Options stream_options;
   stream_options.max_message_bytes = MaxIncomingMessageBytes(negotiated.max_data_xfer_bytes);
   stream_options.read_ahead = options.dma_service == DmaService::kBackgroundThread;
+  stream_options.busy_poll = options.busy_poll;
   twin_.emplace(
       MessageStream(*std::move(negotiated.twin), stream_options),
       [this](IncomingCommand& command) { return twin_responder_.Answer(command, *twin_); });

@@ -71,6 +71,7 @@ struct IrqSlot {
 struct SessionOptions {
   absl::Duration reply_timeout = absl::Seconds(5);  // For each request.
   DmaService dma_service = DmaService::kBackgroundThread;
+  absl::Duration busy_poll = absl::ZeroDuration();  // As in ClientOptions.
 };
 
 // Nothing that the server said is passed on before it was checked: a reply that is not what was

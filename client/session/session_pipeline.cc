@@ -53,7 +53,7 @@ absl::Status Session::PostRegionWrite(RegionIndex index, uint64_t offset,
                                       std::span<const std::byte> from) {
   if (!twin_) return WriteRegion(index, offset, from);
   VFIO_USER_RETURN_IF_ERROR(CheckProcess());
-  const std::vector<uint8_t> body = Serialize(AccessTo(index, offset, from.size()));
+  const auto body = AccessTo(index, offset, from.size()).ToBytes();
   const absl::Status posted =
       main_.Post(Command::kRegionWrite, {.body = body, .payload = {&from, 1}, .fds = {}},
                  Deadline::In(options_.reply_timeout));
@@ -137,7 +137,7 @@ bool Session::IsFull(const std::deque<SentAccess>& sent, const Access& next) {
 
 absl::Status Session::Send(const Access& access, std::deque<SentAccess>& sent) {
   SentAccess& one = sent.emplace_back(access);
-  const std::vector<uint8_t> body = Serialize(access.where);
+  const auto body = access.where.ToBytes();
   const absl::Status started =
       main_.Start(access.command, {.body = body, .payload = {&access.from, 1}, .fds = {}}, one.call,
                   Deadline::In(options_.reply_timeout));

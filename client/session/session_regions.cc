@@ -1,5 +1,6 @@
 // The requests of session.h that concern regions, one at a time.
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,7 +117,7 @@ absl::Status Session::ReadRegion(RegionIndex index, uint64_t offset, std::span<s
   VFIO_USER_RETURN_IF_ERROR(CheckCount("REGION_READ", into.size(), max_read_bytes()));
   const RegionAccess access = {
       .offset = offset, .region = index, .count = static_cast<uint32_t>(into.size())};
-  const std::vector<uint8_t> body = Serialize(access);
+  const std::array<uint8_t, RegionAccess::kBytes> body = access.ToBytes();
   // Received where it belongs, without a copy in between.
   PendingCall call(RegionAccess::kBytes, {&into, 1});
   VFIO_USER_RETURN_IF_ERROR(
@@ -136,7 +137,7 @@ absl::Status Session::WriteRegion(RegionIndex index, uint64_t offset,
   VFIO_USER_RETURN_IF_ERROR(CheckCount("REGION_WRITE", from.size(), max_write_bytes()));
   const RegionAccess access = {
       .offset = offset, .region = index, .count = static_cast<uint32_t>(from.size())};
-  const std::vector<uint8_t> body = Serialize(access);
+  const std::array<uint8_t, RegionAccess::kBytes> body = access.ToBytes();
   PendingCall call;
   VFIO_USER_RETURN_IF_ERROR(
       Call(Command::kRegionWrite, {.body = body, .payload = {&from, 1}, .fds = {}}, call));

@@ -18,10 +18,6 @@ namespace {
 // are 65,536; a peer that owes this many has stopped answering.
 constexpr size_t kMaxLateReplies = 1024;
 
-// How many commands without a reply are remembered: those which a peer that answers them all the
-// same may not have answered yet. Clients post at most 128 before they wait.
-constexpr size_t kMaxPosted = 512;
-
 // After how long a thread that reads looks whether its call was cancelled: nothing on the socket
 // says so. Rare enough to cost nothing, soon enough for a device that is being reset.
 constexpr absl::Duration kCancelLatency = absl::Milliseconds(20);
@@ -74,8 +70,7 @@ absl::Status Channel::Post(Command command, const MessageContent& content, Deadl
       return absl::ResourceExhaustedError("65,536 requests are in flight");
     }
     header.msg_id = NextId();
-    posted_.push_back(header.msg_id);
-    if (posted_.size() > kMaxPosted) posted_.pop_front();
+    posted_[posted_count_++ % kMaxPosted] = header.msg_id;
   }
   const absl::Status sent =
       SendUnlessLate({header, content.body, content.payload, content.fds}, deadline);
@@ -83,13 +78,15 @@ absl::Status Channel::Post(Command command, const MessageContent& content, Deadl
 }
 
 absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
+  // Once for all that is read until the reply comes.
+  const Deadline spin_until = stream_.SpinUntil();
   MutexLock lock(mu_);
   ++waiting_calls_;
   call.waiting_ = true;
   while (!call.done_) {
     if (!reading_) {
       // A broken channel has completed every call, so that its status need not be looked at.
-      (void)ReadOneAsReader(Earlier(deadline, Deadline::In(kCancelLatency)));
+      (void)ReadOneAsReader({Earlier(deadline, Deadline::In(kCancelLatency)), spin_until});
     } else if (deadline.never() || call.receiving_) {
       // A reply that has begun to arrive may not be left: the reader fills the call.
       call.changed_.Wait(mu_);
@@ -136,7 +133,7 @@ absl::Status Channel::Serve() {
   MutexLock lock(mu_);
   while (reading_ && broken_.ok()) idle_.Wait(mu_);
   // Between two messages the role is given back and taken without letting go of mu_.
-  while (broken_.ok()) (void)ReadOneAsReader(Deadline::Never());
+  while (broken_.ok()) (void)ReadOneAsReader({Deadline::Never(), stream_.SpinUntil()});
   return broken_;
 }
 
@@ -154,7 +151,7 @@ absl::Status Channel::ServeWhenIdle() {
     mu_.Lock();
     if (!readable.ok()) Break(readable);
     if (reading_ || waiting_calls_ > 0 || !broken_.ok()) continue;
-    (void)ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
+    (void)ReadOneAsReader({.deadline = Deadline::Past()});
     HandOverReading();
   }
   return broken_;
@@ -170,7 +167,7 @@ absl::StatusOr<Channel::ReadResult> Channel::PollOne() {
   MutexLock lock(mu_);
   if (!broken_.ok()) return broken_;
   if (reading_) return ReadResult::kNothing;
-  const absl::StatusOr<ReadResult> result = ReadOneAsReader(Deadline::In(absl::ZeroDuration()));
+  const absl::StatusOr<ReadResult> result = ReadOneAsReader({.deadline = Deadline::Past()});
   HandOverReading();
   if (!broken_.ok()) return broken_;
   return result;
@@ -194,38 +191,38 @@ absl::Status Channel::status() const {
   return broken_;
 }
 
-absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Deadline deadline) {
+absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Patience patience) {
   reading_ = true;
   mu_.Unlock();
-  const auto result = ReadOne(deadline);
+  const auto result = ReadOne(patience);
   mu_.Lock();
   reading_ = false;
   if (!result.ok()) Break(result.status());
   return result;
 }
 
-absl::StatusOr<Channel::ReadResult> Channel::ServeCompanion(Deadline deadline) {
+absl::StatusOr<Channel::ReadResult> Channel::ServeCompanion(Patience patience) {
   do {
-    const absl::StatusOr<bool> here =
-        Socket::WaitReadable(socket(), companion_->socket(), deadline);
+    const absl::StatusOr<bool> here = Socket::WaitReadable(socket(), companion_->socket(),
+                                                           patience.deadline, patience.spin_until);
     if (absl::IsDeadlineExceeded(here.status())) return ReadResult::kNothing;
     VFIO_USER_RETURN_IF_ERROR(here.status());
     if (*here) return ReadResult::kMessage;
     VFIO_USER_ASSIGN_OR_RETURN(const ReadResult served, companion_->PollOne());
     if (served == ReadResult::kMessage) continue;
     // Another thread reads there, and poll() would go on saying that there is something.
-    const Deadline again = Earlier(deadline, Deadline::In(kCompanionBusy));
+    const Deadline again = Earlier(patience.deadline, Deadline::In(kCompanionBusy));
     if (socket().WaitReadable(again).ok()) return ReadResult::kMessage;
-  } while (!deadline.passed());
+  } while (!patience.deadline.passed());
   return ReadResult::kNothing;
 }
 
-absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Deadline deadline) {
+absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Patience patience) {
   if (companion_ != nullptr) {
-    VFIO_USER_ASSIGN_OR_RETURN(const ReadResult here, ServeCompanion(deadline));
+    VFIO_USER_ASSIGN_OR_RETURN(const ReadResult here, ServeCompanion(patience));
     if (here == ReadResult::kNothing) return here;
   }
-  auto incoming = stream_.ReceiveHeader(deadline);
+  auto incoming = stream_.ReceiveHeader(patience.deadline, patience.spin_until);
   if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
   if (stream_.refused_header().has_value()) Refuse(*stream_.refused_header());
   VFIO_USER_RETURN_IF_ERROR(incoming.status());
@@ -283,7 +280,7 @@ absl::StatusOr<PendingCall*> Channel::Claim(const MessageHeader& reply) {
   if (found == pending_.end()) {
     if (late_.erase(reply.msg_id) != 0) return nullptr;
     // Some servers answer a command that asked for no reply, most of them only if it failed.
-    if (reply.error_flag || std::ranges::count(posted_, reply.msg_id) > 0) return nullptr;
+    if (reply.error_flag || WasPosted(reply.msg_id)) return nullptr;
     return absl::DataLossError(fmt::format("{}: reply with id {}, which no request has",
                                            CommandName(reply.command), reply.msg_id));
   }
@@ -320,6 +317,11 @@ absl::Status Channel::ReceiveReply(MessageStream::Incoming incoming, PendingCall
                                            left));
   }
   return stream_.ReceiveBody(std::span(parts.data(), parts.size()));
+}
+
+bool Channel::WasPosted(uint16_t id) const {
+  const auto kept = std::span(posted_).first(std::min<size_t>(posted_count_, kMaxPosted));
+  return std::ranges::find(kept, id) != kept.end();
 }
 
 uint16_t Channel::NextId() {

@@ -2,9 +2,9 @@
 #ifndef PROTO_DEFS_TRANSPORT_CHANNEL_H_
 #define PROTO_DEFS_TRANSPORT_CHANNEL_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -162,23 +162,34 @@ class Channel {
   void set_max_message_bytes(uint32_t bytes) { stream_.set_max_message_bytes(bytes); }
 
  private:
+  // How many commands without a reply are remembered: those which a peer that answers them all the
+  // same may not have answered yet. Clients post at most 128 before they wait.
+  static constexpr size_t kMaxPosted = 512;
+
   enum class ReadResult { kMessage, kNothing };
+
+  // How long a reader waits for a message, and how long of that it spins (MessageStream).
+  struct Patience {
+    Deadline deadline = Deadline::Never();
+    Deadline spin_until = Deadline::Past();
+  };
 
   // Serves the companion until there is something to read here (kMessage) or the deadline has
   // passed. Only with the reading role.
-  absl::StatusOr<ReadResult> ServeCompanion(Deadline deadline);
+  absl::StatusOr<ReadResult> ServeCompanion(Patience patience);
   // Handles one message that has arrived; kNothing also when another thread is reading.
   absl::StatusOr<ReadResult> PollOne() ABSL_LOCKS_EXCLUDED(mu_);
   // Reads one message and does what it says. Only with the reading role.
-  absl::StatusOr<ReadResult> ReadOne(Deadline deadline);
+  absl::StatusOr<ReadResult> ReadOne(Patience patience);
   // Tells the sender of a message that cannot be, before the channel breaks because of it.
   void Refuse(const MessageHeader& header) ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
   absl::Status HandleCommand(MessageStream::Incoming incoming);
   absl::Status HandleReply(MessageStream::Incoming incoming);
   absl::Status ReceiveReply(MessageStream::Incoming incoming, PendingCall& call);
   // ReadOne with the role taken and given back around it.
-  absl::StatusOr<ReadResult> ReadOneAsReader(Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<ReadResult> ReadOneAsReader(Patience patience) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  bool WasPosted(uint16_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The call that `reply` answers; nullptr for one that is to be dropped.
   absl::StatusOr<PendingCall*> Claim(const MessageHeader& reply) ABSL_LOCKS_EXCLUDED(mu_);
   uint16_t NextId() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -205,8 +216,9 @@ class Channel {
   CondVar idle_;
   absl::flat_hash_map<uint16_t, PendingCall*> pending_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<uint16_t> late_ ABSL_GUARDED_BY(mu_);
-  // The ids of the last commands that were posted, oldest first.
-  std::deque<uint16_t> posted_ ABSL_GUARDED_BY(mu_);
+  // The ids of the last commands that were posted; the oldest is overwritten by the next.
+  std::array<uint16_t, kMaxPosted> posted_ ABSL_GUARDED_BY(mu_) = {};
+  uint64_t posted_count_ ABSL_GUARDED_BY(mu_) = 0;
   uint16_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
   // The body of the command at hand; the reading role's. Kept, so that it is allocated once.
   std::vector<uint8_t> command_body_;

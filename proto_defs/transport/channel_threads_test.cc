@@ -15,6 +15,7 @@
 #include <random>
 #include <span>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -63,12 +64,13 @@ void Echo(ScriptedPeer& peer) {
   }
 }
 
-// Who reads besides the callers.
+// Who reads besides the callers; the test's other parameter is how long they spin.
 enum class Reader { kNobody, kServe, kServeWhenIdle, kPoll, kAll };
 
-class ChannelEchoTest : public ChannelFixture, public testing::WithParamInterface<Reader> {
+class ChannelEchoTest : public ChannelFixture,
+                        public testing::WithParamInterface<std::tuple<Reader, absl::Duration>> {
  protected:
-  ChannelEchoTest() {
+  ChannelEchoTest() : ChannelFixture({.busy_poll = std::get<1>(GetParam())}) {
     handler_ = [this](IncomingCommand& command) {
       EXPECT_FALSE(in_handler_.exchange(true)) << "two threads read";
       ++commands_;
@@ -77,7 +79,7 @@ class ChannelEchoTest : public ChannelFixture, public testing::WithParamInterfac
       return status;
     };
     threads_.emplace_back([this] { Echo(peer_); });
-    const Reader reader = GetParam();
+    const Reader reader = std::get<0>(GetParam());
     if (reader == Reader::kServeWhenIdle || reader == Reader::kAll) {
       threads_.emplace_back([this] { (void)channel_.ServeWhenIdle(); });
     }
@@ -218,9 +220,11 @@ TEST_P(ChannelEchoTest, CallsThatAreCancelledHoldNobodyUp) {
   EXPECT_THAT(channel_.status(), IsOk());
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, ChannelEchoTest,
-                         testing::Values(Reader::kNobody, Reader::kServe, Reader::kServeWhenIdle,
-                                         Reader::kPoll, Reader::kAll));
+INSTANTIATE_TEST_SUITE_P(
+    Readers, ChannelEchoTest,
+    testing::Combine(testing::Values(Reader::kNobody, Reader::kServe, Reader::kServeWhenIdle,
+                                     Reader::kPoll, Reader::kAll),
+                     testing::Values(absl::ZeroDuration(), absl::Microseconds(50))));
 
 class ChannelThreadsTest : public ChannelFixture {
  protected:

@@ -23,11 +23,13 @@ Deadline Deadline::In(absl::Duration timeout) {
 
 absl::Duration Deadline::TimeLeft() const {
   if (never()) return absl::InfiniteDuration();
+  if (past()) return absl::ZeroDuration();
   return std::max(absl::FromChrono(at_ - std::chrono::steady_clock::now()), absl::ZeroDuration());
 }
 
 int Deadline::PollMilliseconds() const {
   if (never()) return -1;
+  if (past()) return 0;
   const auto left =
       std::chrono::ceil<std::chrono::milliseconds>(at_ - std::chrono::steady_clock::now());
   constexpr int64_t kMost = std::numeric_limits<int>::max();
@@ -36,9 +38,8 @@ int Deadline::PollMilliseconds() const {
 
 timeval Deadline::SocketTimeout() const {
   if (never()) return {};
-  const auto left =
-      std::chrono::ceil<std::chrono::microseconds>(at_ - std::chrono::steady_clock::now());
-  return absl::ToTimeval(absl::Microseconds(std::max<int64_t>(left.count(), 1)));
+  constexpr absl::Duration kLeast = absl::Microseconds(1);
+  return absl::ToTimeval(std::max(absl::Ceil(TimeLeft(), kLeast), kLeast));
 }
 
 }  // namespace vfio_user

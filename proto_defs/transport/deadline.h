@@ -18,9 +18,12 @@ class Deadline {
   // `timeout` from now; never, for absl::InfiniteDuration() and anything beyond a century.
   static Deadline In(absl::Duration timeout);
   static Deadline Never() { return Deadline(TimePoint::max()); }
+  // Has passed, which needs no look at the clock.
+  static Deadline Past() { return Deadline(TimePoint::min()); }
 
   bool never() const { return at_ == TimePoint::max(); }
-  bool passed() const { return !never() && std::chrono::steady_clock::now() >= at_; }
+  bool past() const { return at_ == TimePoint::min(); }
+  bool passed() const { return past() || (!never() && std::chrono::steady_clock::now() >= at_); }
   TimePoint time_point() const { return at_; }
 
   // 0 when passed, infinite for never.

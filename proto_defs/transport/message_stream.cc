@@ -57,18 +57,18 @@ absl::Status MessageStream::Send(const OutgoingMessage& message, Deadline begin_
                       options_.stall_timeout);
 }
 
-absl::Status MessageStream::FillAhead(Deadline deadline) {
-  VFIO_USER_RETURN_IF_ERROR(socket_.WaitReadable(deadline));
+absl::Status MessageStream::FillAhead(Deadline deadline, Deadline spin_until) {
   const size_t most = options_.read_ahead ? ReadAhead::kCapacity : kHeaderBytes;
   VFIO_USER_ASSIGN_OR_RETURN(Socket::Received received,
-                             socket_.Receive(ahead_.Room().first(most), deadline));
+                             socket_.Receive(ahead_.Room().first(most), deadline, spin_until));
   if (received.bytes == 0) return ErrnoStatus(ECONNRESET, "the peer closed the connection");
   ahead_.Fill(received.bytes, std::move(received.fds));
   return absl::OkStatus();
 }
 
-absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline) {
-  if (ahead_.empty()) VFIO_USER_RETURN_IF_ERROR(FillAhead(deadline));
+absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline,
+                                                                     Deadline spin_until) {
+  if (ahead_.empty()) VFIO_USER_RETURN_IF_ERROR(FillAhead(deadline, spin_until));
   complete_by_ = Deadline::In(options_.stall_timeout);
   std::vector<UniqueFd> fds = ahead_.TakeFds();
   std::array<uint8_t, kHeaderBytes> bytes;

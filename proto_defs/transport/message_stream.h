@@ -46,6 +46,9 @@ class MessageStream {
     // alone (measured: two for each message make a register read 1.2 times as slow). Then only this
     // object knows whether there is something to read, and nobody may poll the descriptor for it.
     bool read_ahead = false;
+    // How long whoever waits for a message tries over and over before it blocks: see Spin. What is
+    // waited for then comes without a wake-up, and a processor is busy meanwhile.
+    absl::Duration busy_poll = absl::ZeroDuration();
   };
 
   MessageStream(Socket socket, const Options& options)
@@ -62,8 +65,9 @@ class MessageStream {
     std::vector<UniqueFd> fds;
   };
   // Waits for the next message and reads its header. DeadlineExceeded when none began in time, and
-  // then nothing was read. DataLoss for a msg_size that is too small or too large.
-  absl::StatusOr<Incoming> ReceiveHeader(Deadline deadline);
+  // then nothing was read. DataLoss for a msg_size that is too small or too large. `spin_until` is
+  // Socket::Receive's.
+  absl::StatusOr<Incoming> ReceiveHeader(Deadline deadline, Deadline spin_until = Deadline::Past());
   // The header whose msg_size was refused, for an answer before the end.
   const std::optional<MessageHeader>& refused_header() const { return refused_header_; }
 
@@ -79,10 +83,17 @@ class MessageStream {
   void set_max_message_bytes(uint32_t bytes) { options_.max_message_bytes = bytes; }
   void set_read_ahead(bool read_ahead) { options_.read_ahead = read_ahead; }
   void set_stall_timeout(absl::Duration timeout) { options_.stall_timeout = timeout; }
+  void set_busy_poll(absl::Duration busy_poll) { options_.busy_poll = busy_poll; }
+  absl::Duration busy_poll() const { return options_.busy_poll; }
+  // Until when to spin for who begins to wait now.
+  Deadline SpinUntil() const {
+    return options_.busy_poll > absl::ZeroDuration() ? Deadline::In(options_.busy_poll)
+                                                     : Deadline::Past();
+  }
 
  private:
   // Waits for the first bytes of a message.
-  absl::Status FillAhead(Deadline deadline);
+  absl::Status FillAhead(Deadline deadline, Deadline spin_until);
   absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
 
   Socket socket_;

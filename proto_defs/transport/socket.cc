@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -17,10 +18,16 @@
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/socket_address.h"
+#include "proto_defs/transport/spin.h"
 #include "proto_defs/wire/limits.h"
 
 namespace vfio_user {
 namespace {
+
+// For how long recvmsg() blocks, before poll() is left to wait. It takes one system call where
+// poll() and recvmsg() are two; but it knows nothing of deadlines, and must not wake an idle
+// process for ever.
+constexpr absl::Duration kReceiveBlocks = absl::Milliseconds(10);
 
 constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFdsPerMessage);
 
@@ -43,6 +50,36 @@ absl::Status WaitFor(const UniqueFd& fd, short events, Deadline deadline) {
   pollfd entry = {.fd = fd.get(), .events = events, .revents = 0};
   return WaitFor({&entry, 1}, deadline);
 }
+
+// How one receiver waits for the first bytes: it tries without blocking while it may spin, then
+// blocks in recvmsg(), once, then in poll().
+class ReceiveWait {
+ public:
+  ReceiveWait(const Socket& socket, Deadline deadline, Deadline spin_until)
+      : socket_(socket), deadline_(deadline), spin_(Earlier(spin_until, deadline)) {}
+
+  // For the next recvmsg(); `bounded` says whether that blocks for kReceiveBlocks at most.
+  int NextFlags(bool bounded) {
+    if (spin_.on() || blocked_ || !bounded || deadline_.TimeLeft() < kReceiveBlocks) {
+      return MSG_DONTWAIT;
+    }
+    blocked_ = true;
+    return 0;
+  }
+
+  // After a recvmsg() that found nothing.
+  absl::Status FoundNothing() {
+    const bool spun = spin_.on();
+    if (spin_.Again() || spun) return absl::OkStatus();
+    return socket_.WaitReadable(deadline_);
+  }
+
+ private:
+  const Socket& socket_;
+  const Deadline deadline_;
+  Spin spin_;
+  bool blocked_ = false;
+};
 
 // Puts `fds` into `control`, which must outlive the sending of `message`.
 void AttachFds(msghdr& message, std::span<const FdView> fds, std::span<char> control) {
@@ -97,6 +134,12 @@ msghdr MessageFor(std::span<iovec> parts) {
 }
 
 }  // namespace
+
+Socket::Socket(UniqueFd fd) : fd_(std::move(fd)) {
+  const timeval timeout = absl::ToTimeval(kReceiveBlocks);
+  bounded_receive_ =
+      ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) == 0;
+}
 
 absl::StatusOr<Socket> Socket::Adopt(UniqueFd fd) {
   int domain = 0;
@@ -181,14 +224,17 @@ absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, D
   return absl::OkStatus();
 }
 
-absl::StatusOr<Socket::Received> Socket::Receive(std::span<uint8_t> into, Deadline deadline) {
+absl::StatusOr<Socket::Received> Socket::Receive(std::span<uint8_t> into, Deadline deadline,
+                                                 Deadline spin_until) {
   alignas(cmsghdr) char control[kControlBytes];
+  ReceiveWait wait(*this, deadline, spin_until);
   while (true) {
     iovec part = {.iov_base = into.data(), .iov_len = into.size()};
     msghdr message = MessageFor({&part, 1});
     message.msg_control = control;
     message.msg_controllen = sizeof(control);
-    const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    const ssize_t got =
+        ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC | wait.NextFlags(bounded_receive_));
     if (got >= 0) {
       // Owned before any check can return: the kernel has already put them into this process.
       Received received = {static_cast<size_t>(got), TakeRights(message)};
@@ -198,7 +244,7 @@ absl::StatusOr<Socket::Received> Socket::Receive(std::span<uint8_t> into, Deadli
       return received;
     }
     if (errno == EAGAIN) {
-      VFIO_USER_RETURN_IF_ERROR(WaitReadable(deadline));
+      VFIO_USER_RETURN_IF_ERROR(wait.FoundNothing());
     } else if (errno == ECONNRESET) {
       return PeerClosed();
     } else if (errno != EINTR) {
@@ -234,10 +280,14 @@ absl::Status Socket::WaitReadable(Deadline deadline) const {
   return WaitFor(fd_, POLLIN, deadline);
 }
 
-absl::StatusOr<bool> Socket::WaitReadable(const Socket& one, const Socket& other,
-                                          Deadline deadline) {
+absl::StatusOr<bool> Socket::WaitReadable(const Socket& one, const Socket& other, Deadline deadline,
+                                          Deadline spin_until) {
   pollfd entries[] = {{.fd = one.fd_.get(), .events = POLLIN, .revents = 0},
                       {.fd = other.fd_.get(), .events = POLLIN, .revents = 0}};
+  Spin spin(Earlier(spin_until, deadline));
+  do {
+    if (spin.on() && ::poll(entries, std::size(entries), 0) > 0) return entries[0].revents != 0;
+  } while (spin.Again());
   VFIO_USER_RETURN_IF_ERROR(WaitFor(entries, deadline));
   return entries[0].revents != 0;
 }

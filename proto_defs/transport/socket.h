@@ -56,8 +56,10 @@ class Socket {
     std::vector<UniqueFd> fds;
   };
   // One recvmsg() of at most `into`'s length, once something is there to be read. Descriptors are
-  // owned by the result before anything is judged; more than kMaxFdsPerMessage are DataLoss.
-  absl::StatusOr<Received> Receive(std::span<uint8_t> into, Deadline deadline);
+  // owned by the result before anything is judged; more than kMaxFdsPerMessage are DataLoss. Does
+  // not block before `spin_until`, but tries over and over.
+  absl::StatusOr<Received> Receive(std::span<uint8_t> into, Deadline deadline,
+                                   Deadline spin_until = Deadline::Past());
 
   // Fills all of `parts`, changing them on the way. Descriptors in the middle of the bytes are
   // DataLoss (the kernel closes them). Unavailable when the peer closes before the end.
@@ -66,9 +68,11 @@ class Socket {
   // Waits until there is something to read, or the peer has closed. DeadlineExceeded otherwise.
   absl::Status WaitReadable(Deadline deadline) const;
 
-  // The same for whichever of the two is first; true when it is (also) `one`.
+  // The same for whichever of the two is first; true when it is (also) `one`. Until `spin_until`
+  // it looks over and over instead of blocking.
   static absl::StatusOr<bool> WaitReadable(const Socket& one, const Socket& other,
-                                           Deadline deadline);
+                                           Deadline deadline,
+                                           Deadline spin_until = Deadline::Past());
 
   // Ends the connection in both directions; whoever waits in a call on it is woken.
   void Shutdown();
@@ -80,9 +84,11 @@ class Socket {
  private:
   friend class Listener;
 
-  explicit Socket(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit Socket(UniqueFd fd);
 
   UniqueFd fd_;
+  // Whether recvmsg() blocks for a bounded time.
+  bool bounded_receive_ = false;
 };
 
 }  // namespace vfio_user

@@ -1,6 +1,7 @@
 #include "proto_defs/wire/region_access.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
@@ -50,6 +51,14 @@ void RegionAccess::AppendTo(WireWriter& out) const {
   out.Write<uint64_t>(offset);
   out.Write<uint32_t>(static_cast<uint32_t>(region));
   out.Write<uint32_t>(count);
+}
+
+std::array<uint8_t, RegionAccess::kBytes> RegionAccess::ToBytes() const {
+  std::array<uint8_t, kBytes> bytes;
+  std::memcpy(&bytes[0], &offset, sizeof(offset));
+  std::memcpy(&bytes[8], &region, sizeof(region));
+  std::memcpy(&bytes[12], &count, sizeof(count));
+  return bytes;
 }
 
 absl::StatusOr<RegionAccessWithData> RegionAccessWithData::Parse(std::span<const uint8_t> body,

@@ -35,6 +35,8 @@ struct RegionAccess {
   static absl::StatusOr<RegionAccess> ParsePrefix(std::span<const uint8_t> body,
                                                   std::string_view message);
   void AppendTo(WireWriter& out) const;
+  // The same without a vector, which would be most of what building a request costs.
+  std::array<uint8_t, kBytes> ToBytes() const;
 
   friend bool operator==(const RegionAccess&, const RegionAccess&) = default;
 };

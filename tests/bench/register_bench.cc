@@ -1,5 +1,7 @@
-// A register read of a device in another process, beside a one-byte ping-pong over a socketpair
-// between two processes: the least that any such read can cost while both sides block.
+// Register accesses of a device in another process. A read while both sides block is beside a
+// one-byte ping-pong over a socketpair between two processes, the least that any such read can
+// cost; the other ways of access are beside that read, or the instruction or system call that they
+// replace it with.
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -8,12 +10,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "benchmark/benchmark.h"
 #include "client/client.h"
 #include "proto_defs/transport/unique_fd.h"
@@ -67,13 +75,43 @@ void Echo(UniqueFd socket) {
   }
 }
 
-void ServeNull(UniqueFd socket) {
-  const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
-  auto server = Server::Create();
+// Longer than any pause between two requests here, so that nobody blocks.
+constexpr absl::Duration kBusyPoll = absl::Milliseconds(1);
+
+struct Setup {
+  const char* device = "null";
+  absl::Duration busy_poll = absl::ZeroDuration();  // Of both sides.
+  int server_processor = 1;
+};
+
+void Serve(UniqueFd socket, const Setup& setup) {
+  StayOn(setup.server_processor);
+  const auto device = std::ranges::find(KnownDevices(), setup.device, &DeviceEntry::name);
+  auto server = Server::Create({.busy_poll = setup.busy_poll});
   if (!server.ok() || device == KnownDevices().end()) std::abort();
-  if (!(*server)->Adopt(std::move(socket), *device->Create()).ok()) std::abort();
+  if (!(*server)->Adopt(std::move(socket), *device->Create({})).ok()) std::abort();
   (*server)->Run();
 }
+
+// A device in another process, and its BAR 0.
+class Device {
+ public:
+  explicit Device(const Setup& setup = {}, RegionPath path = RegionPath::kMessage)
+      : peer_([setup](UniqueFd socket) { Serve(std::move(socket), setup); }),
+        client_(Client::Adopt(peer_.TakeSocket(), {.busy_poll = setup.busy_poll})) {
+    if (!client_.ok()) std::abort();
+    absl::StatusOr<Region> bar0 = client_->OpenRegion(RegionIndex::kBar0, {.path = path});
+    if (!bar0.ok()) std::abort();
+    bar0_.emplace(*std::move(bar0));
+  }
+
+  const Region& bar0() const { return *bar0_; }
+
+ private:
+  Peer peer_;
+  absl::StatusOr<Client> client_;
+  std::optional<Region> bar0_;
+};
 
 void BM_PingPong(benchmark::State& state) {
   Peer peer(Echo);
@@ -85,25 +123,145 @@ void BM_PingPong(benchmark::State& state) {
 }
 BENCHMARK(BM_PingPong)->Name("PingPong")->UseRealTime();
 
-void BM_RegisterRead(benchmark::State& state) {
-  Peer peer(ServeNull);
-  const auto client = Client::Adopt(peer.TakeSocket());
-  if (!client.ok()) std::abort();
-  // What is measured is the message: this device lets its BAR be mapped.
-  const auto bar0 = client->OpenRegion(RegionIndex::kBar0, {.path = RegionPath::kMessage});
-  if (!bar0.ok()) std::abort();
+void ReadRegisters(benchmark::State& state, const Region& bar0) {
   for (auto _ : state) {
-    const absl::StatusOr<uint32_t> value = bar0->Read<uint32_t>(0);
+    const absl::StatusOr<uint32_t> value = bar0.Read<uint32_t>(0);
     if (!value.ok()) std::abort();
     benchmark::DoNotOptimize(*value);
   }
 }
+
+void BM_RegisterRead(benchmark::State& state) {
+  const Device device;
+  ReadRegisters(state, device.bar0());
+}
 BENCHMARK(BM_RegisterRead)->Name("RegisterRead")->UseRealTime();
+
+void BM_BusyRegisterRead(benchmark::State& state) {
+  const Device device({.busy_poll = kBusyPoll});
+  ReadRegisters(state, device.bar0());
+}
+BENCHMARK(BM_BusyRegisterRead)->Name("BusyRegisterRead")->UseRealTime();
+
+// Two who spin and one processor for both, on which each has to let go of it for the other.
+void BM_RegisterReadOneProcessor(benchmark::State& state) {
+  const Device device({.server_processor = 0});
+  ReadRegisters(state, device.bar0());
+}
+BENCHMARK(BM_RegisterReadOneProcessor)->Name("RegisterReadOneProcessor")->UseRealTime();
+
+void BM_BusyRegisterReadOneProcessor(benchmark::State& state) {
+  const Device device({.busy_poll = kBusyPoll, .server_processor = 0});
+  ReadRegisters(state, device.bar0());
+}
+BENCHMARK(BM_BusyRegisterReadOneProcessor)->Name("BusyRegisterReadOneProcessor")->UseRealTime();
+
+void BM_RegisterWrite(benchmark::State& state) {
+  const Device device;
+  for (auto _ : state) {
+    if (!device.bar0().Write<uint32_t>(0, 1).ok()) std::abort();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_RegisterWrite)->Name("RegisterWrite")->UseRealTime();
+
+void BM_PostedWrites(benchmark::State& state) {
+  const Device device;
+  for (auto _ : state) {
+    for (int64_t i = 0; i < state.range(0); ++i) {
+      if (!device.bar0().Post<uint32_t>(0, 1).ok()) std::abort();
+    }
+    if (!device.bar0().Fence().ok()) std::abort();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(BM_PostedWrites)->Name("PostedWrites")->Arg(10'000)->UseRealTime();
+
+void BM_WriteMany(benchmark::State& state) {
+  const Device device;
+  const std::array<std::byte, 4> value = {};
+  const std::vector<RegionWrite> writes(static_cast<size_t>(state.range(0)),
+                                        {.offset = 0, .from = value});
+  for (auto _ : state) {
+    if (!device.bar0().WriteMany(writes).ok()) std::abort();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(BM_WriteMany)->Name("WriteMany")->Arg(1'000)->UseRealTime();
+
+// The same through a mapping, where a register is memory.
+void BM_MappedRead(benchmark::State& state) {
+  const Device device({}, RegionPath::kAuto);
+  ReadRegisters(state, device.bar0());
+}
+BENCHMARK(BM_MappedRead)->Name("MappedRead");
+
+// Through a pointer of one's own.
+void BM_MappedLoad(benchmark::State& state) {
+  const Device device({}, RegionPath::kAuto);
+  const std::span<std::byte> memory = device.bar0().Mapping(0, sizeof(uint32_t));
+  if (memory.empty()) std::abort();
+  const auto* const value = reinterpret_cast<const volatile uint32_t*>(memory.data());
+  for (auto _ : state) benchmark::DoNotOptimize(*value);
+}
+BENCHMARK(BM_MappedLoad)->Name("MappedLoad");
+
+void BM_Load(benchmark::State& state) {
+  uint32_t own = 0;
+  const volatile uint32_t* const value = &own;
+  for (auto _ : state) benchmark::DoNotOptimize(*value);
+}
+BENCHMARK(BM_Load)->Name("Load");
+
+void BM_MappedWrite(benchmark::State& state) {
+  const Device device({}, RegionPath::kAuto);
+  for (auto _ : state) {
+    if (!device.bar0().Write<uint32_t>(0, 1).ok()) std::abort();
+  }
+}
+BENCHMARK(BM_MappedWrite)->Name("MappedWrite");
+
+void BM_Ring(benchmark::State& state) {
+  const Device device({.device = "dma-copy"});
+  const absl::StatusOr<std::vector<Doorbell>> doorbells = device.bar0().OpenDoorbells();
+  if (!doorbells.ok()) std::abort();
+  for (auto _ : state) {
+    if (!doorbells->front().Ring().ok()) std::abort();
+  }
+}
+BENCHMARK(BM_Ring)->Name("Ring")->UseRealTime();
+
+void BM_EventfdWrite(benchmark::State& state) {
+  const Device device({.device = "dma-copy"});
+  const absl::StatusOr<std::vector<Doorbell>> doorbells = device.bar0().OpenDoorbells();
+  if (!doorbells.ok()) std::abort();
+  const uint64_t once = 1;
+  for (auto _ : state) {
+    if (::write(doorbells->front().fd(), &once, sizeof(once)) != sizeof(once)) std::abort();
+  }
+}
+BENCHMARK(BM_EventfdWrite)->Name("EventfdWrite")->UseRealTime();
 
 }  // namespace
 }  // namespace vfio_user
 
 int main(int argc, char** argv) {
   vfio_user::StayOn(0);
-  return vfio_user::RunBenchmarks(argc, argv, {{"RegisterRead", "PingPong", 1.15}});
+  return vfio_user::RunBenchmarks(
+      argc, argv,
+      {{"RegisterRead", "PingPong", 1.10},
+       {"BusyRegisterRead", "RegisterRead", 0.125},
+       {"BusyRegisterReadOneProcessor", "RegisterReadOneProcessor", 1.5},
+       {.benchmark = "PostedWrites/10000",
+        .raw = "RegisterWrite",
+        .at_least = 10,
+        .counter = "items_per_second"},
+       {.benchmark = "WriteMany/1000",
+        .raw = "RegisterWrite",
+        .at_least = 10,
+        .counter = "items_per_second"},
+       {"MappedLoad", "Load", 1.10},
+       // With bounds, flags and process checked.
+       {"MappedRead", "Load", 20},
+       {"Ring", "EventfdWrite", 1.10}});
 }

@@ -108,6 +108,7 @@ TEST(CommandLineTest, RejectsWhatNoCommandTakes) {
       {"serve", "toaster", "--socket", "a"},
       {"serve", "null", "--socket", "a", "--dma-mask", "0xfff"},
       {"serve", "edu", "--socket", "a", "--dma-mask", "wide"},
+      {"serve", "null", "--socket", "a", "--busy-poll", "60000001"},
       {"info", std::string(200, 'a')},
   };
   for (const std::vector<std::string>& command_line : command_lines) {

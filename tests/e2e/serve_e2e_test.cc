@@ -120,6 +120,22 @@ TEST_F(ServeTest, ServesSeveralSocketsWithADeviceEach) {
   EXPECT_EQ(RunTool({"read", other, "bar0", "0"}).out, "0x0000 0x00000022\n");
 }
 
+TEST_F(ServeTest, ServesWhileItAndItsClientSpin) {
+  Serve serve({"null", "--socket", path_, "--busy-poll", "200"});
+  ASSERT_EQ(serve.Line(), "serving null at " + path_);
+  const absl::StatusOr<Client> client =
+      Client::Connect(path_, {.busy_poll = absl::Microseconds(200)});
+  ASSERT_THAT(client, IsOk());
+  const absl::StatusOr<Region> bar0 =
+      client->OpenRegion(RegionIndex::kBar0, {.path = RegionPath::kMessage});
+  ASSERT_THAT(bar0, IsOk());
+
+  for (uint32_t value = 1; value <= 100; ++value) {
+    ASSERT_THAT(bar0->Write<uint32_t>(0, value), IsOk());
+    EXPECT_THAT(bar0->Read<uint32_t>(0), IsOkAndHolds(value));
+  }
+}
+
 TEST_F(ServeTest, EndsWithItsStandardInputWhenAsked) {
   Serve serve({"null", "--socket", path_, "--until-eof"});
   ASSERT_EQ(serve.Line(), "serving null at " + path_);

@@ -16,6 +16,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
@@ -39,6 +40,9 @@ constexpr char kExamples[] =
     "  vfio-user serve null --socket /tmp/a.sock --socket /tmp/b.sock --verbose\n"
     "  vfio-user serve edu --socket /tmp/edu.sock --dma-mask 0xffffffffffffffff";
 
+// A minute. Whoever waits longer for the next request has no need to spare a wake-up.
+constexpr uint64_t kMostBusyPollMicroseconds = 60'000'000;
+
 struct Arguments {
   std::string device;
   std::vector<std::string> socket_paths;
@@ -48,6 +52,7 @@ struct Arguments {
   bool verbose = false;
   bool until_eof = false;
   bool no_process_vm = false;
+  uint64_t busy_poll_microseconds = 0;
 };
 
 // Takes what standard input has, which is nobody's. False at its end.
@@ -105,6 +110,10 @@ absl::StatusOr<const DeviceEntry*> CheckArguments(const Arguments& arguments) {
   if (arguments.socket_paths.empty()) {
     return UsageError("the socket is missing; give --socket PATH");
   }
+  if (arguments.busy_poll_microseconds > kMostBusyPollMicroseconds) {
+    return UsageError(fmt::format("--busy-poll is {} microseconds; give at most {}",
+                                  arguments.busy_poll_microseconds, kMostBusyPollMicroseconds));
+  }
   return entry;
 }
 
@@ -126,6 +135,7 @@ absl::Status Serve(const Arguments& arguments) {
   RaiseDescriptorLimit();
   ServerOptions options;
   if (arguments.no_process_vm) options.process_vm = ProcessVm::kOff;
+  options.busy_poll = absl::Microseconds(arguments.busy_poll_microseconds);
   if (arguments.verbose) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
@@ -159,6 +169,10 @@ Action AddServe(CLI::App& app) {
                "end at the end of standard input too: a pipe from\nwhoever must not be outlived");
   app.add_flag("--no-process-vm", arguments->no_process_vm,
                "reach clients' memory by descriptor only, and not\nby process_vm_readv()");
+  AddNumber(app,
+            {"--busy-poll", "MICROSECONDS",
+             "how long to spin after a message before\nblocking for the next; 0 if not given"},
+            arguments->busy_poll_microseconds);
   app.footer(kExamples);
   return [arguments] { return Serve(*arguments); };
 }

@@ -1,0 +1,109 @@
+// What requests allocate, on either side: nothing, after the first few. Client and server are in
+// one process, whose every operator new is counted.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "client/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_info.h"
+#include "server/devices/registry.h"
+#include "server/server.h"
+#include "tests/testing/status_matchers.h"
+
+namespace {
+
+std::atomic<int> allocations = 0;
+
+void* Allocate(size_t bytes) {
+  ++allocations;
+  if (void* const memory = std::malloc(bytes)) return memory;
+  std::abort();
+}
+
+}  // namespace
+
+// The forms with a size, an array or std::nothrow_t are the library's, and come down to these.
+void* operator new(size_t bytes) { return Allocate(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace vfio_user {
+namespace {
+
+constexpr int kRequests = 1000;
+
+class RequestAllocationsTest : public testing::Test {
+ protected:
+  RequestAllocationsTest() {
+    int fds[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) return;
+    UniqueFd ours(fds[0]);
+    UniqueFd theirs(fds[1]);
+    const auto null = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
+    server_ = Server::Create();
+    if (!server_.ok() || null == KnownDevices().end()) return;
+    if (!(*server_)->Adopt(std::move(theirs), *null->Create({})).ok()) return;
+    client_ = Client::Adopt(std::move(ours));
+    if (!client_.ok()) return;
+    const absl::StatusOr<Region> bar0 =
+        client_->OpenRegion(RegionIndex::kBar0, {.path = RegionPath::kMessage});
+    if (bar0.ok()) bar0_ = *bar0;
+  }
+
+  void SetUp() override { ASSERT_TRUE(bar0_.has_value()); }
+
+  // What `request` allocates when it is made kRequests times, and was made a few times before.
+  template <typename Request>
+  static int AllocationsOf(Request request) {
+    for (int i = 0; i < 100; ++i) request();
+    const int before = allocations;
+    for (int i = 0; i < kRequests; ++i) request();
+    return allocations - before;
+  }
+
+  absl::StatusOr<std::unique_ptr<Server>> server_;
+  absl::StatusOr<Client> client_;
+  std::optional<Region> bar0_;
+};
+
+TEST_F(RequestAllocationsTest, ARegisterReadAllocatesNothing) {
+  const int count = AllocationsOf([this] {
+    if (!bar0_->Read<uint32_t>(0).ok()) ADD_FAILURE();
+  });
+
+  EXPECT_EQ(count, 0) << "of " << kRequests << " reads";
+}
+
+TEST_F(RequestAllocationsTest, ARegisterWriteAllocatesNothing) {
+  const int count = AllocationsOf([this] {
+    if (!bar0_->Write<uint32_t>(0, 1).ok()) ADD_FAILURE();
+  });
+
+  EXPECT_EQ(count, 0) << "of " << kRequests << " writes";
+}
+
+TEST_F(RequestAllocationsTest, APostedWriteAllocatesNothing) {
+  int posts = 0;
+  const int count = AllocationsOf([&] {
+    if (!bar0_->Post<uint32_t>(0, 1).ok()) ADD_FAILURE();
+    ++posts;
+  });
+
+  // A fence, of which there is one for many writes, may.
+  EXPECT_LT(count, posts / 20) << "of " << kRequests << " posted writes";
+}
+
+}  // namespace
+}  // namespace vfio_user

@@ -169,7 +169,8 @@ absl::Status ClientDmaSpace::Transfer(std::span<const typename DmaTransfer<Byte>
     if (transfer.needs_messenger()) messenger = messenger_;
     lanes_[stripe].uses.Begin(transfer.use());
   }
-  const absl::Status status = Run<Byte>(transfer, pieces, messenger.get(), token);
+  absl::Status status = Run<Byte>(transfer, pieces, messenger.get(), token);
+  if (lanes_[stripe].uses.EndAlone(transfer.use())) return status;
   const ReaderLock lock(mu_, stripe);
   unmapped = lanes_[stripe].uses.End(transfer.use());
   return status;

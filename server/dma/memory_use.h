@@ -2,6 +2,7 @@
 #ifndef SERVER_DMA_MEMORY_USE_H_
 #define SERVER_DMA_MEMORY_USE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -32,21 +33,31 @@ class MemoryUse {
  private:
   friend class MemoryUses;
 
+  void KeepIfUsed(const std::shared_ptr<ClientMemory>& memory);
+
   absl::InlinedVector<const ClientMemory*, kInline> memories_;
   std::vector<std::shared_ptr<ClientMemory>> kept_;
   MemoryUse* previous_ = nullptr;
   MemoryUse* next_ = nullptr;
 };
 
-// Those that are under way. Thread-compatible.
+// Those that are under way. Thread-compatible, but for EndAlone.
 class MemoryUses {
  public:
   MemoryUses() = default;
   MemoryUses(const MemoryUses&) = delete;
   MemoryUses& operator=(const MemoryUses&) = delete;
 
-  // `use` stays where it is until End. The memory can still be found.
+  // `use` stays where it is until it has ended. The memory can still be found.
   void Begin(MemoryUse& use);
+
+  // Ends `use`, if it was the only one when it began and nothing has been kept since; else nothing
+  // has happened, and End is to be called. Needs no lock: it is one exchange.
+  bool EndAlone(MemoryUse& use) {
+    MemoryUse* expected = &use;
+    return alone_.compare_exchange_strong(expected, nullptr, std::memory_order_release,
+                                          std::memory_order_relaxed);
+  }
 
   // Returns shares of what cannot be found any more: the last to be dropped releases it.
   std::vector<std::shared_ptr<ClientMemory>> End(MemoryUse& use);
@@ -55,6 +66,11 @@ class MemoryUses {
   void Keep(const std::shared_ptr<ClientMemory>& memory);
 
  private:
+  void Enlist(MemoryUse& use);
+
+  // One that began when there was no other, or nullptr. It may end at any time, unless it is moved
+  // to the list first, where it ends as the others do.
+  std::atomic<MemoryUse*> alone_ = nullptr;
   MemoryUse* first_ = nullptr;
 };
 

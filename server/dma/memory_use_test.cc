@@ -62,6 +62,26 @@ TEST(MemoryUseTest, KeepsNothingForThoseThatDoNotUseIt) {
   EXPECT_THAT(uses.End(both), ElementsAre(memory));
 }
 
+TEST(MemoryUseTest, EndsAloneWhereNothingWasKeptAndNoOtherWasThere) {
+  MemoryUses uses;
+  MemoryUse first;
+  MemoryUse second;
+  uses.Begin(first);
+  uses.Begin(second);
+
+  EXPECT_FALSE(uses.EndAlone(second));
+  EXPECT_TRUE(uses.EndAlone(first));
+  EXPECT_THAT(uses.End(second), IsEmpty());
+
+  MemoryUse third;
+  const std::shared_ptr<ClientMemory> memory = Memory();
+  third.Add(*memory);
+  uses.Begin(third);
+  uses.Keep(memory);
+  EXPECT_FALSE(uses.EndAlone(third));
+  EXPECT_THAT(uses.End(third), ElementsAre(memory));
+}
+
 // Wherever in the list each is.
 TEST(MemoryUseTest, EndsInAnyOrder) {
   for (const size_t first : {0u, 1u, 2u}) {

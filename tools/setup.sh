@@ -3,7 +3,8 @@
 # is all there.
 #
 #   tools/setup.sh         what building, testing and using needs
-#   tools/setup.sh --dev   that, and what .ci/run needs besides: clang, clang-format, npm
+#   tools/setup.sh --dev   that, and what .ci/run needs besides: clang, clang-format, npm,
+#                          valgrind
 #
 # On a system without apt-get it installs nothing and says what is missing.
 set -euo pipefail
@@ -21,6 +22,7 @@ module   gmock              libgmock-dev
 module   gtest              libgtest-dev
 module   nlohmann_json      nlohmann-json3-dev
 module   zlib               zlib1g-dev
+file     /usr/share/javascript/chart.js/chart.min.js  libjs-chart.js
 '
 readonly NEEDED_FOR_DEVELOPMENT='
 command  clang              clang
@@ -28,12 +30,14 @@ command  clang-format       clang-format
 command  git                git
 command  npm                npm
 command  python3            python3
+command  valgrind           valgrind
 clang_rt fuzzer             libclang-rt-14-dev
 '
 
 is_there() {
   case "$1" in
     command) command -v "$2" >/dev/null ;;
+    file) [ -e "$2" ] ;;
     module) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
     clang_rt)
       command -v clang >/dev/null &&

@@ -1,7 +1,5 @@
 #include "tests/bench/ratio_reporter.h"
 
-#include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,16 +7,10 @@
 
 #include "benchmark/benchmark.h"
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
+#include "tests/bench/ratio_target.h"
 
 namespace vfio_user {
 namespace {
-
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 std::string NameOf(const benchmark::BenchmarkName& name) {
   std::string out = name.function_name;
@@ -28,28 +20,13 @@ std::string NameOf(const benchmark::BenchmarkName& name) {
   return out;
 }
 
-std::string ToJson(const std::vector<RatioTarget>& targets) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const RatioTarget& target : targets) {
-    nlohmann::ordered_json one = {{"benchmark", target.benchmark}, {"raw", target.raw}};
-    if (std::isfinite(target.at_most)) one["at_most"] = target.at_most;
-    if (target.at_least > 0) one["at_least"] = target.at_least;
-    if (!target.counter.empty()) one["counter"] = target.counter;
-    if (!target.note.empty()) one["note"] = target.note;
-    list.push_back(std::move(one));
-  }
-  return list.dump();
-}
-
 std::string Line(const RatioTarget& target, double figure) {
   std::string out = target.benchmark;
   if (!target.raw.empty()) out += " / " + target.raw;
   if (!target.counter.empty()) out += ", " + target.counter;
-  out += fmt::format(": {:.3f}, target", figure);
-  if (std::isfinite(target.at_most)) out += fmt::format(" at most {:.2f}", target.at_most);
-  if (target.at_least > 0) out += fmt::format(" at least {:.2f}", target.at_least);
-  const bool reached = figure <= target.at_most && figure >= target.at_least;
-  out += reached ? ": reached" : ": MISSED";
+  const bool reached = target.IsReached(figure);
+  out += fmt::format(": {:.3f}, target {}: {}", figure, BoundsText(target),
+                     reached ? "reached" : "MISSED");
   if (!reached && !target.note.empty()) out += " (" + target.note + ")";
   return out;
 }
@@ -59,7 +36,7 @@ std::string Line(const RatioTarget& target, double figure) {
 bool RatioReporter::ReportContext(const Context& context) {
   const bool go_on = ConsoleReporter::ReportContext(context);
   // Behind the console's and before the file's, which comes next.
-  benchmark::AddCustomContext("ratio_targets", ToJson(targets_));
+  benchmark::AddCustomContext("ratio_targets", TargetsToJson(targets_));
   return go_on;
 }
 

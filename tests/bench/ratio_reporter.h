@@ -2,30 +2,14 @@
 #ifndef TESTS_BENCH_RATIO_REPORTER_H_
 #define TESTS_BENCH_RATIO_REPORTER_H_
 
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include "tests/bench/ratio_target.h"
 
 namespace vfio_user {
-
-// Two benchmarks of one run, and what the first may cost as a multiple of the second. They are
-// named as registered, with arguments and threads but without what Google Benchmark adds:
-// "Lookup/65535" or "Copy/threads:2" for what it calls "Copy/real_time/threads:2".
-struct RatioTarget {
-  std::string benchmark;
-  // Empty: not a ratio, but the first one's own figure.
-  std::string raw;
-  double at_most = std::numeric_limits<double>::infinity();
-  double at_least = 0;
-  // The counter of the benchmarks' own (of state.counters) that is compared, "items_per_second"
-  // among them; empty for the time of an iteration, in nanoseconds.
-  std::string counter = {};
-  // For a target that is known to be missed: why.
-  std::string note = {};
-};
 
 // The usual console output, and after it a line for each target: the ratio of the medians, and
 // whether it was reached. Run with --benchmark_repetitions. The targets are also in the context of
@@ -51,7 +35,8 @@ class RatioReporter : public benchmark::ConsoleReporter {
 // The report draws a benchmark as a point of a curve when it has a counter for where on the x axis
 // it is: "bytes", "mappings" or "clients". The curve is named by what is before the last '/' of the
 // benchmark's name; its y axis is the time of an iteration, or what SetBytesProcessed() and
-// SetItemsProcessed() make of it for "bytes" and "clients".
+// SetItemsProcessed() make of it for "bytes" and "clients". A counter "limit" marks a curve of what
+// the machine does without this library.
 int RunBenchmarks(int argc, char** argv, std::vector<RatioTarget> targets);
 
 }  // namespace vfio_user

@@ -1,6 +1,7 @@
 """The external packages, each from the distribution's -dev package."""
 
 load("//third_party/system:empty.bzl", "empty_repository")
+load("//third_party/system:file.bzl", "system_file_repository")
 load("//third_party/system:native_rules.bzl", "native_rules_repository")
 load("//third_party/system:pkg_config.bzl", "pkg_config_repository")
 
@@ -55,3 +56,7 @@ def system_packages():
     pkg_config_repository(name = "nlohmann_json", targets = {":json": ["nlohmann_json"]})
     pkg_config_repository(name = "cli11", targets = {":cli11": ["CLI11"]})
     pkg_config_repository(name = "zlib", targets = {":zlib": ["zlib"]})
+    system_file_repository(
+        name = "chart_js",
+        path = "/usr/share/javascript/chart.js/chart.min.js",
+    )

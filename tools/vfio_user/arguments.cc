@@ -150,6 +150,12 @@ CLI::Option* AddRegion(CLI::App& app, RegionIndex& into) {
   return AddParsed<RegionIndex>(app, text, into, ParseRegion)->required();
 }
 
+CLI::Option* AddRegionOption(CLI::App& app, RegionIndex& into) {
+  const OptionText text = {"--region", "REGION",
+                           "bar0 to bar5, rom, config (the default), vga or a\nnumber"};
+  return AddParsed<RegionIndex>(app, text, into, ParseRegion);
+}
+
 CLI::Option* AddIrqType(CLI::App& app, std::optional<IrqIndex>& into) {
   const OptionText text = {"TYPE", "NAME|NUMBER", "intx, msi, msix, err, req or a number"};
   return AddParsed<std::optional<IrqIndex>>(app, text, into, ParseIrqType);

@@ -51,6 +51,8 @@ CLI::Option* AddOptionalNumber(CLI::App& app, const OptionText& text,
                                std::optional<uint64_t>& into);
 CLI::Option* AddByteCount(CLI::App& app, const OptionText& text, uint64_t& into);
 CLI::Option* AddRegion(CLI::App& app, RegionIndex& into);
+// The same as "--region", which need not be given.
+CLI::Option* AddRegionOption(CLI::App& app, RegionIndex& into);
 CLI::Option* AddIrqType(CLI::App& app, std::optional<IrqIndex>& into);
 CLI::Option* AddDmaPath(CLI::App& app, DmaPath& into);
 CLI::Option* AddDemoPath(CLI::App& app, std::optional<DmaPath>& into);

@@ -1,5 +1,6 @@
 #include "tools/vfio_user/dma_buffer.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -59,9 +60,11 @@ absl::StatusOr<DmaBuffer> DmaBuffer::CreateMalloc(const Client& client, size_t b
 }
 
 absl::StatusOr<DmaBuffer> DmaBuffer::CreateMemfd(const Client& client, size_t bytes) {
-  const UniqueFd fd(::memfd_create("vfio-user buffer", MFD_CLOEXEC));
+  const UniqueFd fd(::memfd_create("vfio-user buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) return ErrnoStatus(errno, "memfd_create");
   if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return NoMemory(bytes);
+  // A server copies plainly what cannot be taken away, and has the kernel copy what can.
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0) return ErrnoStatus(errno, "F_ADD_SEALS");
   void* const address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (address == MAP_FAILED) return NoMemory(bytes);
   Memory memory(static_cast<std::byte*>(address), Release{.mapped_bytes = bytes});

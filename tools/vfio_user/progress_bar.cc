@@ -33,6 +33,11 @@ std::string TimeLeft(uint64_t done, uint64_t total, absl::Duration elapsed) {
   return fmt::format("{:02}:{:02}", seconds / 60, seconds % 60);
 }
 
+std::string BarText(double share, size_t width) {
+  const auto filled = static_cast<size_t>(share * static_cast<double>(width));
+  return fmt::format("[{}{}]", std::string(filled, '#'), std::string(width - filled, '.'));
+}
+
 size_t ColumnsOf(int fd) {
   winsize size = {};
   constexpr size_t kUsual = 80;
@@ -54,15 +59,22 @@ std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, 
   // The brackets, and a column that stays free: a full line would scroll on some terminals.
   const size_t beside = numbers.size() + 3;
   if (columns < beside + 4) return numbers.substr(0, columns > 0 ? columns - 1 : 0);
-  const size_t width = std::min(columns - beside, kMaxBarWidth);
-  const auto filled = static_cast<size_t>(share * static_cast<double>(width));
-  return fmt::format("[{}{}]{}", std::string(filled, '#'), std::string(width - filled, '.'),
-                     numbers);
+  return BarText(share, std::min(columns - beside, kMaxBarWidth)) + numbers;
 }
 
 std::string ProgressLine(uint64_t done, absl::Duration elapsed, size_t columns) {
   const std::string line = fmt::format("{}  {}", ByteText(done), RateText(done, elapsed));
   return line.substr(0, columns > 0 ? columns - 1 : 0);
+}
+
+std::string StepLine(double share, std::string_view step, size_t columns) {
+  share = std::clamp(share, 0.0, 1.0);
+  constexpr size_t kStepColumns = 24;
+  const std::string words =
+      fmt::format("{:>4}%  {:<{}}", static_cast<int>(share * 100), step, kStepColumns);
+  const size_t beside = words.size() + 3;
+  if (columns < beside + 4) return words.substr(0, columns > 0 ? columns - 1 : 0);
+  return BarText(share, std::min(columns - beside, kMaxBarWidth)) + words;
 }
 
 ProgressBar::ProgressBar(int fd, std::optional<uint64_t> total)
@@ -83,6 +95,20 @@ void ProgressBar::Update(uint64_t done) {
   const size_t columns = ColumnsOf(fd_);
   Draw(fd_, std::string(kClearLine) + (total_ ? ProgressLine(done, *total_, elapsed, columns)
                                               : ProgressLine(done, elapsed, columns)));
+}
+
+StepBar::StepBar(int fd) : fd_(::isatty(fd) == 1 ? fd : -1) {}
+
+StepBar::~StepBar() {
+  if (drawn_) Draw(fd_, std::string(kClearLine));
+}
+
+void StepBar::Update(double share, std::string_view step) {
+  const Clock::time_point now = Clock::now();
+  if (fd_ < 0 || (drawn_ && now - last_drawn_ < kInterval)) return;
+  last_drawn_ = now;
+  drawn_ = true;
+  Draw(fd_, std::string(kClearLine) + StepLine(share, step, ColumnsOf(fd_)));
 }
 
 }  // namespace vfio_user

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -18,6 +19,9 @@ std::string ProgressLine(uint64_t done, uint64_t total, absl::Duration elapsed, 
 
 // The same for a job of which nobody knows how long it is: "1.5 GiB  1.0 GiB/s".
 std::string ProgressLine(uint64_t done, absl::Duration elapsed, size_t columns);
+
+// "[#####.....]  50%  file-io 64 KiB": the same for a job of steps. `share` is 0 to 1.
+std::string StepLine(double share, std::string_view step, size_t columns);
 
 // Draws on a terminal's last line, some times a second at most, and clears it in the end.
 // Thread-compatible.
@@ -38,6 +42,25 @@ class ProgressBar {
   int fd_;  // -1: never draws.
   std::optional<uint64_t> total_;
   Clock::time_point start_ = Clock::now();
+  Clock::time_point last_drawn_;
+  bool drawn_ = false;
+};
+
+// The same for a job of steps, which is long enough for a bar in any case.
+class StepBar {
+ public:
+  // Draws on `fd` if that is a terminal, else never.
+  explicit StepBar(int fd);
+  StepBar(const StepBar&) = delete;
+  StepBar& operator=(const StepBar&) = delete;
+  ~StepBar();
+
+  void Update(double share, std::string_view step);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  int fd_;  // -1: never draws.
   Clock::time_point last_drawn_;
   bool drawn_ = false;
 };

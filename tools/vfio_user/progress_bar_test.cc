@@ -57,6 +57,17 @@ TEST(ProgressLineTest, FitsAnyTerminal) {
   }
 }
 
+TEST(StepLineTest, ShowsShareAndStep) {
+  EXPECT_THAT(StepLine(0.25, "file-io 64 KiB", 60),
+              StartsWith("[######.....................]  25%  file-io 64 KiB"));
+}
+
+TEST(StepLineTest, FitsAnyTerminal) {
+  for (size_t columns = 1; columns < 200; ++columns) {
+    EXPECT_LT(StepLine(2, "message 16 MiB", columns).size(), columns);
+  }
+}
+
 class ProgressBarTest : public ::testing::Test {
  protected:
   // A terminal, and the end at which what is drawn on it comes out.

@@ -1,0 +1,42 @@
+// What benchmarks are held against.
+#ifndef TESTS_BENCH_RATIO_TARGET_H_
+#define TESTS_BENCH_RATIO_TARGET_H_
+
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vfio_user {
+
+// Two benchmarks of one run, and what the first may cost as a multiple of the second. They are
+// named as registered, with arguments and threads but without what Google Benchmark adds:
+// "Lookup/65535" or "Copy/threads:2" for what it calls "Copy/real_time/threads:2".
+struct RatioTarget {
+  std::string benchmark;
+  // Empty: not a ratio, but the first one's own figure.
+  std::string raw;
+  double at_most = std::numeric_limits<double>::infinity();
+  double at_least = 0;
+  // The counter of the benchmarks' own (of state.counters) that is compared, "items_per_second"
+  // among them; empty for the time of an iteration, in nanoseconds.
+  std::string counter = {};
+  // For a target that is known to be missed: why.
+  std::string note = {};
+
+  bool IsReached(double figure) const { return figure <= at_most && figure >= at_least; }
+};
+
+// "at most 1.15".
+std::string BoundsText(const RatioTarget& target);
+
+// A JSON text, and back; empty for a text that is none.
+std::string TargetsToJson(const std::vector<RatioTarget>& targets);
+std::vector<RatioTarget> TargetsFromJson(std::string_view text);
+
+// Of at least one.
+double Median(std::vector<double> values);
+
+}  // namespace vfio_user
+
+#endif  // TESTS_BENCH_RATIO_TARGET_H_

@@ -13,13 +13,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/client.h"
+#include "client/device_migration.h"
 #include "client/dma_mapping.h"
+#include "client/interrupt.h"
 #include "client/pci_function.h"
 #include "client/region.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/status_macros.h"
+#include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
 #include "tests/testing/server_process.h"
@@ -135,6 +139,76 @@ TEST_F(SaveLoadTest, TheRingGoesOnInAnotherProcess) {
   ASSERT_THAT(ring_.Attach(*client), IsOk());
   EXPECT_THAT(ring_.Consumer(), IsOkAndHolds(1u));
   EXPECT_THAT(ring_.Fill(1, std::byte{0x22}), IsOk());
+  EXPECT_THAT(ring_.buffer(), Each(Eq(std::byte{0x22})));
+  ring_.Detach();
+}
+
+// The registers of edu that keep what was written or computed.
+constexpr uint64_t kLiveness = 0x04;
+constexpr uint64_t kFactorial = 0x08;
+constexpr uint64_t kStatus = 0x20;
+constexpr uint64_t kInterruptStatus = 0x24;
+constexpr uint64_t kInterruptRaise = 0x60;
+constexpr uint64_t kDmaCount = 0x90;
+
+TEST_F(SaveLoadTest, EduHasItsRegistersAndItsInterruptInAnotherProcess) {
+  absl::StatusOr<ChildServer> one = StartServer("edu");
+  absl::StatusOr<ChildServer> other = StartServer("edu");
+  ASSERT_THAT(one, IsOk());
+  ASSERT_THAT(other, IsOk());
+  {
+    const absl::StatusOr<Client> client = Client::Connect(one->socket_path());
+    ASSERT_THAT(client, IsOk());
+    const absl::StatusOr<Region> bar = client->OpenRegion(RegionIndex::kBar0);
+    ASSERT_THAT(bar, IsOk());
+    ASSERT_THAT(bar->Write<uint32_t>(kLiveness, 0x12345678), IsOk());
+    ASSERT_THAT(bar->Write<uint32_t>(kFactorial, 10), IsOk());
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while ((bar->Read<uint32_t>(kStatus).value() & 1) != 0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+    }
+    ASSERT_THAT(bar->Write<uint32_t>(kInterruptRaise, 0x42), IsOk());
+    ASSERT_THAT(bar->Write<uint64_t>(kDmaCount, 4096), IsOk());
+  }
+
+  ASSERT_EQ(RunTool({"save", one->socket_path(), file_}).exit_code, 0);
+  const ToolRun load = RunTool({"load", other->socket_path(), file_});
+  ASSERT_EQ(load.exit_code, 0) << load.err;
+
+  const absl::StatusOr<Client> client = Client::Connect(other->socket_path());
+  ASSERT_THAT(client, IsOk());
+  const absl::StatusOr<Region> bar = client->OpenRegion(RegionIndex::kBar0);
+  ASSERT_THAT(bar, IsOk());
+  EXPECT_THAT(bar->Read<uint32_t>(kLiveness), IsOkAndHolds(~uint32_t{0x12345678}));
+  EXPECT_THAT(bar->Read<uint32_t>(kFactorial), IsOkAndHolds(3628800u));
+  EXPECT_THAT(bar->Read<uint32_t>(kInterruptStatus), IsOkAndHolds(0x42u));
+  EXPECT_THAT(bar->Read<uint64_t>(kDmaCount), IsOkAndHolds(4096u));
+  // Still raised: it comes to whoever binds it.
+  absl::StatusOr<Interrupt> intx = client->BindInterrupt(IrqIndex::kIntx, 0);
+  ASSERT_THAT(intx, IsOk());
+  EXPECT_THAT(intx->Wait(absl::Seconds(20)), IsOk());
+}
+
+TEST_F(SaveLoadTest, AFunctionLevelResetEndsAStopAndLeavesNothingOfAHalfLoadedState) {
+  const absl::StatusOr<Client> client = Client::Connect(to_->socket_path());
+  ASSERT_THAT(client, IsOk());
+  ASSERT_THAT(ring_.Attach(*client), IsOk());
+  ASSERT_THAT(ring_.SetUp(), IsOk());
+  ASSERT_THAT(ring_.Fill(0, std::byte{0x11}), IsOk());
+  const absl::StatusOr<DeviceMigration> migration = client->OpenMigration();
+  ASSERT_THAT(migration, IsOk());
+  ASSERT_THAT(migration->SetState(MigState::kResuming), IsOk());
+
+  const absl::StatusOr<PciFunction> pci = client->OpenPci();
+  ASSERT_THAT(pci, IsOk());
+  ASSERT_THAT(pci->ResetFunction(), IsOk());
+
+  EXPECT_THAT(migration->state(), IsOkAndHolds(MigState::kRunning));
+  EXPECT_THAT(ring_.Consumer(), IsOkAndHolds(0u));
+  // The mapping is the client's, and stayed; bus mastering is the function's.
+  ASSERT_THAT(pci->EnableBusMaster(), IsOk());
+  ASSERT_THAT(ring_.SetUp(), IsOk());
+  EXPECT_THAT(ring_.Fill(0, std::byte{0x22}), IsOk());
   EXPECT_THAT(ring_.buffer(), Each(Eq(std::byte{0x22})));
   ring_.Detach();
 }

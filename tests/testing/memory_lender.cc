@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,12 @@ namespace {
 
 constexpr std::byte kExec{'x'};
 
+// A Socket has set a bound to how long a read of it waits, which whoever has it now shares.
+void WaitWithoutEnd(int control) {
+  const timeval none = {};
+  if (::setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)) != 0) std::abort();
+}
+
 // The child's part, over its end of the socket.
 [[noreturn]] void Lend(int control) {
   const UniqueFd mem(::open("/proc/self/mem", O_RDWR | O_CLOEXEC));
@@ -29,6 +36,7 @@ constexpr std::byte kExec{'x'};
   if (!socket->Send({&part, 1}, {&fd, 1}, Deadline::Never(), absl::InfiniteDuration()).ok()) {
     std::_Exit(1);
   }
+  WaitWithoutEnd(control);
   if (::read(control, byte.data(), 1) == 1 && byte[0] == kExec) {
     ::dup2(control, STDIN_FILENO);
     ::dup2(control, STDOUT_FILENO);
@@ -57,6 +65,7 @@ MemoryLender::MemoryLender(const std::function<void()>& prepare) {
   auto received = socket.ok() ? socket->Receive(byte, Deadline::Never()) : socket.status();
   if (!received.ok() || received->fds.size() != 1) std::abort();
   mem_ = std::move(received->fds[0]);
+  WaitWithoutEnd(control_.get());
 }
 
 MemoryLender::~MemoryLender() { Exit(); }

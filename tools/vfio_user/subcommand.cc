@@ -16,6 +16,7 @@ constexpr Subcommand kSubcommands[] = {
     {"irq", "list interrupts, wait for, trigger or mask one", AddIrq},
     {"save", "save a device's state to a file", AddSave},
     {"load", "load a device's state from a file", AddLoad},
+    {"bench", "measure register reads, or DMA by every path", AddBench},
     {"conformance", "check a server against the protocol", AddConformance},
 };
 

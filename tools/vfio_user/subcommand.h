@@ -28,6 +28,7 @@ struct Subcommand {
 std::span<const Subcommand> Subcommands();
 
 // One file each: NAME_command.cc.
+Action AddBench(CLI::App& app);
 Action AddConformance(CLI::App& app);
 Action AddCopy(CLI::App& app);
 Action AddDemo(CLI::App& app);

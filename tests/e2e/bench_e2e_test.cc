@@ -1,0 +1,120 @@
+// `vfio-user bench`, with a server of its own and with another's.
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/testing/server_process.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/testing/tool_run.h"
+#include "tools/vfio_user/child_process.h"
+#include "tools/vfio_user/child_server.h"
+
+namespace vfio_user {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(BenchTest, MeasuresAllPathsAndSizesWithAServerOfItsOwn) {
+  const ToolRun run = RunTool({"bench", "--seconds", "1", "--json"});
+
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, IsEmpty());
+  const nlohmann::json json = nlohmann::json::parse(run.out);
+  EXPECT_GT(json["register_read"]["latency_seconds"]["samples"], 0);
+  ASSERT_EQ(json["transfers"].size(), 30u);
+  for (const nlohmann::json& one : json["transfers"]) {
+    EXPECT_GT(one["bytes_per_second"], 0) << one;
+    EXPECT_GT(one["latency_seconds"]["p50"], 0) << one;
+    EXPECT_GE(one["latency_seconds"]["max"], one["latency_seconds"]["p50"]) << one;
+  }
+  EXPECT_EQ(json["transfers"][0]["bytes"], 64);
+  EXPECT_EQ(json["transfers"][29]["bytes"], 16 << 20);
+}
+
+TEST(BenchTest, PrintsATableAndWritesAPage) {
+  TempDir directory;
+  const std::string page = directory.File("bench.html");
+
+  const ToolRun run = RunTool({"bench", "--seconds", "1", "--html", page});
+
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("register read"));
+  EXPECT_THAT(run.out, HasSubstr("file-io        64 B"));
+  EXPECT_THAT(run.out, HasSubstr("message    16.0 MiB"));
+  EXPECT_THAT(ReadFile(page), HasSubstr("Throughput by size"));
+}
+
+class BenchOfServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<ChildServer> server = StartServer("null");
+    ASSERT_THAT(server, IsOk());
+    server_.emplace(std::move(*server));
+  }
+
+  std::string socket() const { return server_->socket_path(); }
+
+  std::optional<ChildServer> server_;
+};
+
+TEST_F(BenchOfServerTest, ReadsConfigSpaceOnly) {
+  const ToolRun run = RunTool({"bench", socket(), "--seconds", "1", "--json"});
+
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const nlohmann::json json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["register_read"]["region"], "config");
+  EXPECT_EQ(json["register_read"]["offset"], 0);
+  EXPECT_GT(json["register_read"]["latency_seconds"]["samples"], 0);
+  EXPECT_TRUE(json["transfers"].empty());
+}
+
+TEST_F(BenchOfServerTest, ReadsTheRegisterThatItIsTold) {
+  const ToolRun run = RunTool({"bench", socket(), "--seconds", "1", "--region", "bar0", "--offset",
+                               "0x10", "--width", "8"});
+
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("bar0+0x10, 8 bytes"));
+}
+
+TEST_F(BenchOfServerTest, RefusesARegisterThatTheDeviceDoesNotHave) {
+  EXPECT_EQ(RunTool({"bench", socket(), "--region", "bar5"}).exit_code, 1);
+  EXPECT_EQ(RunTool({"bench", socket(), "--offset", "0x100000"}).exit_code, 1);
+}
+
+TEST(BenchTest, RejectsWhatCannotBe) {
+  EXPECT_EQ(RunTool({"bench", "--seconds", "0"}).exit_code, 2);
+  EXPECT_EQ(RunTool({"bench", "--html", "/nonexistent/page"}).exit_code, 2);
+  EXPECT_EQ(RunTool({"bench", "/nonexistent"}).exit_code, 1);
+}
+
+TEST(BenchTest, EndsSoonWhenItIsStopped) {
+  absl::StatusOr<ChildProcess> bench =
+      ChildProcess::Spawn(ToolPath(), {"bench", "--seconds", "3000"});
+  ASSERT_THAT(bench, IsOk());
+  const absl::Time start = absl::Now();
+
+  // Before it blocks the signal, that ends it too.
+  bench->Signal(SIGINT);
+
+  ASSERT_THAT(bench->Wait(absl::Seconds(60)), IsOk());
+  EXPECT_LT(absl::Now() - start, absl::Seconds(60));
+}
+
+}  // namespace
+}  // namespace vfio_user

@@ -52,11 +52,13 @@ double SecondsIn(std::string_view unit) {
 
 // The repetitions of one benchmark.
 struct Runs {
+  int place = 0;  // Among those that were registered; they are run in no order.
   std::vector<double> seconds;
   std::map<std::string, std::vector<double>> counters;
 };
 
 void AddRun(const Json& run, Runs& runs) {
+  runs.place = run.value("family_index", 0);
   runs.seconds.push_back(run.value("real_time", 0.0) * SecondsIn(run.value("time_unit", "ns")));
   for (const auto& [key, value] : run.items()) {
     if (!value.is_number() || std::ranges::count(kNoCounters, key) > 0) continue;
@@ -107,6 +109,7 @@ absl::StatusOr<BinaryResults> ParseBenchResults(std::string_view binary, std::st
     if (!runs.contains(name)) order.push_back(name);
     AddRun(run, runs[name]);
   }
+  std::ranges::stable_sort(order, {}, [&](const std::string& name) { return runs[name].place; });
   for (const std::string& name : order) out.results.push_back(ResultOf(name, runs[name]));
   for (RatioTarget& target : TargetsFromJson(all["context"].value("ratio_targets", ""))) {
     out.targets.push_back(Judge(out.results, target));

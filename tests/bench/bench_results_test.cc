@@ -36,6 +36,16 @@ TEST(BenchResultsTest, TakesMediansUnderTheNamesThatWereRegistered) {
   EXPECT_DOUBLE_EQ(parsed->results[0].counters.at("items_per_second"), 3);
 }
 
+TEST(BenchResultsTest, HasBenchmarksInTheOrderInWhichTheyWereRegistered) {
+  const absl::StatusOr<BinaryResults> parsed = ParseBenchResults(
+      "b", Json("", R"({"run_name":"B","run_type":"iteration","real_time":1,"family_index":1},)"
+                    R"({"run_name":"A","run_type":"iteration","real_time":1,"family_index":0})"));
+
+  ASSERT_THAT(parsed, IsOk());
+  ASSERT_EQ(parsed->results.size(), 2u);
+  EXPECT_EQ(parsed->results[0].name, "A");
+}
+
 TEST(BenchResultsTest, LeavesOutAggregatesAndRunsThatFailed) {
   const absl::StatusOr<BinaryResults> parsed = ParseBenchResults(
       "b", Json("", R"({"run_name":"A","run_type":"aggregate","real_time":1},)"

@@ -49,6 +49,10 @@ Json BinaryJson(const BinaryResults& binary) {
   return {{"binary", binary.binary}, {"targets", targets}, {"results", results}};
 }
 
+std::string FigureText(double figure) {
+  return figure < 1000 ? fmt::format("{:.3g}", figure) : QuantityText(figure, PlotUnit::kCount);
+}
+
 std::vector<PageCell> TargetRow(const TargetResult& result) {
   const RatioTarget& target = result.target;
   std::string what = target.benchmark;
@@ -60,7 +64,7 @@ std::vector<PageCell> TargetRow(const TargetResult& result) {
                                : PageCell{"missed", CellMood::kBad};
   }
   return {{what},
-          {result.figure ? fmt::format("{:.3g}", *result.figure) : "—"},
+          {result.figure ? FigureText(*result.figure) : "—"},
           {BoundsText(target)},
           verdict,
           {target.raw.empty() ? "—" : target.raw}};
@@ -95,9 +99,8 @@ PageTable RatioTable(const std::vector<BinaryResults>& all) {
   for (const BinaryResults& binary : all) {
     for (const TargetResult& one : binary.targets) {
       if (!BoundsText(one.target).empty()) continue;
-      table.rows.push_back({{one.target.benchmark},
-                            {one.figure ? fmt::format("{:.3g}", *one.figure) : "—"},
-                            {one.target.raw}});
+      table.rows.push_back(
+          {{one.target.benchmark}, {one.figure ? FigureText(*one.figure) : "—"}, {one.target.raw}});
     }
   }
   return table;

@@ -59,7 +59,7 @@ TEST(ProgressLineTest, FitsAnyTerminal) {
 
 TEST(StepLineTest, ShowsShareAndStep) {
   EXPECT_THAT(StepLine(0.25, "file-io 64 KiB", 60),
-              StartsWith("[######.....................]  25%  file-io 64 KiB"));
+              StartsWith("[######....................]  25%  file-io 64 KiB"));
 }
 
 TEST(StepLineTest, FitsAnyTerminal) {

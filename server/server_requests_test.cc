@@ -192,6 +192,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Refusal{"StartBeyond", kSetIrqs, Words({20, 33, 2, 4, 1}), EINVAL},
                     Refusal{"CountBeyond", kSetIrqs, Words({20, 33, 2, 3, 2}), EINVAL},
                     Refusal{"CountWraps", kSetIrqs, Words({20, 33, 2, 1, 0xffffffff}), EINVAL},
+                    Refusal{"ErrHasOneVector", kSetIrqs, Words({20, 33, 3, 0, 2}), EINVAL},
                     Refusal{"CountZeroWithStart", kSetIrqs, Words({20, 33, 2, 1, 0}), EINVAL},
                     Refusal{"CountZeroBind", kSetIrqs, Words({20, 36, 2, 0, 0}), EINVAL},
                     Refusal{"MaskUnmaskable", kSetIrqs, Words({20, 9, 3, 0, 1}), EINVAL},

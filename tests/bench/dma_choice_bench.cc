@@ -92,9 +92,9 @@ int Run(int argc, char** argv) {
     targets.push_back({.benchmark = "ProcessVmRead/" + what, .raw = "ReadEach/" + what});
     targets.push_back({.benchmark = "ProcessVmWrite/" + what, .raw = "WriteEach/" + what});
   };
-  for (const size_t count : {2, 3, 4, 5, 6, 8, 16}) add(count, 64);
-  for (const size_t kib : {4, 8, 16, 24, 32, 40, 48, 64, 128}) add(1, kib << 10);
-  for (const size_t kib : {8, 16, 24}) add(2, kib << 10);
+  for (const size_t count : {2u, 3u, 4u, 5u, 6u, 8u, 16u}) add(count, 64);
+  for (const size_t kib : {4u, 8u, 16u, 24u, 32u, 40u, 48u, 64u, 128u}) add(1, kib << 10);
+  for (const size_t kib : {8u, 16u, 24u}) add(2, kib << 10);
   return RunBenchmarks(argc, argv, std::move(targets));
 }
 

@@ -58,7 +58,7 @@ std::vector<RatioTarget> RegisterBenchmarks(const Clients& clients) {
        {std::pair("mmap", LentSpace::file()), std::pair("file-io", LentSpace::memory())}) {
     for (const auto& [name, bytes] :
          {std::pair("64B", size_t{64}), {"4KiB", 4 << 10}, {"64KiB", 64 << 10}}) {
-      for (const size_t spaces : {1, 2}) {
+      for (const size_t spaces : {1u, 2u}) {
         const std::string all =
             fmt::format("DmaRead/{}/{}/{}", path, spaces == 1 ? "OneSpace" : "TwoSpaces", name);
         Register(all, {.name = all, .bytes = bytes, .from = from, .spaces = spaces}, clients);

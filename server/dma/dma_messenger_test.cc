@@ -43,7 +43,7 @@ constexpr uint32_t kMaxDataBytes = 4;
 // The body of a DMA message at address 0x1000 + `at`; both numbers below 256.
 Bytes Body(uint8_t at, uint8_t count, std::string_view data = "") {
   Bytes out = {at, 0x10, 0, 0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0, 0};
-  out.insert(out.end(), data.begin(), data.end());
+  for (const char byte : data) out.push_back(static_cast<uint8_t>(byte));
   return out;
 }
 

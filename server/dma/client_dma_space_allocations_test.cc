@@ -3,11 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,21 +17,8 @@
 #include "server/dma/client_dma_space.h"
 #include "server/dma/client_dma_space_fixture.h"
 #include "server/dma_space.h"
+#include "tests/testing/allocation_count.h"
 #include "tests/testing/status_matchers.h"
-
-namespace {
-std::atomic<int> allocations = 0;
-}  // namespace
-
-// The program's own, for all that is not the sanitizers'.
-void* operator new(size_t bytes) {
-  ++allocations;
-  void* const memory = std::malloc(bytes);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace vfio_user {
 namespace {
@@ -52,6 +36,7 @@ class ClientDmaSpaceAllocationsTest : public ClientDmaSpaceFixture,
   // Memory of this process by file I/O, and a file that is mapped, each in as many mappings as
   // there are pieces.
   void SetUp() override {
+    if (!CountsAllocations()) GTEST_SKIP() << "ThreadSanitizer has operator new to itself";
     Connect({.pid = ::getpid(), .uid = ::getuid(), .gid = ::getgid()});
     const UniqueFd file(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(memory_.size())), 0);
@@ -83,10 +68,10 @@ class ClientDmaSpaceAllocationsTest : public ClientDmaSpaceFixture,
       reads.push_back({Iova{from + i * kPieceBytes}, part});
       writes.push_back({Iova{from + i * kPieceBytes}, part});
     }
-    const int before = allocations;
+    const int before = AllocationCount();
     EXPECT_TRUE(space_.Read(reads, DmaAccessPath::kAuto).ok());
     EXPECT_TRUE(space_.Write(writes, DmaAccessPath::kAuto).ok());
-    return allocations - before;
+    return AllocationCount() - before;
   }
 
   std::vector<std::byte> memory_ = std::vector<std::byte>(kPieces * kPieceBytes);

@@ -40,25 +40,25 @@ class Pair {
   explicit Pair(uint32_t max_data_xfer_bytes) {
     std::array<int, 2> ends;
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
-    UniqueFd mine(ends[0]);
+    socket_ = UniqueFd(ends[0]);
     UniqueFd theirs(ends[1]);
-    std::array<int, 2> pipe;
-    if (::pipe(pipe.data()) != 0) std::abort();
+    if (::pipe(pipe_.data()) != 0) std::abort();
     pid_ = ::fork();
-    if (pid_ == 0) {
-      mine.Reset();
-      BeClient(std::move(theirs), pipe[1], max_data_xfer_bytes);
-    }
-    theirs.Reset();
+    if (pid_ != 0) return;
+    socket_.Reset();
+    BeClient(std::move(theirs), pipe_[1], max_data_xfer_bytes);
+  }
+  // Starts threads: after all processes.
+  void Start() {
     auto device = std::make_unique<ProbeDevice>();
     device_ = device.get();
     auto server = Server::Create();
-    if (!server.ok() || !(*server)->Adopt(std::move(mine), std::move(device)).ok()) std::abort();
+    if (!server.ok() || !(*server)->Adopt(std::move(socket_), std::move(device)).ok()) std::abort();
     server_ = *std::move(server);
     char ready = 0;
-    if (::read(pipe[0], &ready, 1) != 1) std::abort();
-    ::close(pipe[0]);
-    ::close(pipe[1]);
+    if (::read(pipe_[0], &ready, 1) != 1) std::abort();
+    ::close(pipe_[0]);
+    ::close(pipe_[1]);
   }
   ~Pair() {
     ::kill(pid_, SIGKILL);
@@ -80,6 +80,8 @@ class Pair {
     while (true) ::pause();
   }
 
+  UniqueFd socket_;
+  std::array<int, 2> pipe_ = {-1, -1};
   pid_t pid_ = -1;
   ProbeDevice* device_ = nullptr;
   std::unique_ptr<Server> server_;
@@ -124,6 +126,8 @@ int Run(int argc, char** argv) {
   // The usual limit of a message, and one at which a long transfer is many.
   Pair usual(1 << 20);
   Pair small(64 << 10);
+  usual.Start();
+  small.Start();
   std::vector<std::byte> buffer(kMemoryBytes);
   const std::span<std::byte> all(buffer);
   RegisterPair("64x512B", usual, Pieces(all.first(size_t{64} * 512), 64, 4096));

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -178,6 +179,10 @@ TEST_F(ForkTest, AForkWhileOtherThreadsCallDoesNotHangTheChild) {
 }
 
 TEST_F(ForkTest, AChildNeverWaitsForALockThatItsParentHeld) {
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+  GTEST_SKIP() << "the child has to allocate, and may wait for ever for a lock of the sanitizer's "
+                  "allocator that a thread of its parent held (mended in clang 18 and 19)";
+#endif
   std::atomic<bool> stop = false;
   // Takes the session's locks all the time, and needs no answer.
   std::thread busy([&] {

@@ -5,18 +5,9 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__SANITIZE_THREAD__)
-#define VFIO_USER_HAS_OWN_NEW 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define VFIO_USER_HAS_OWN_NEW 0
-#endif
-#endif
-#ifndef VFIO_USER_HAS_OWN_NEW
-#define VFIO_USER_HAS_OWN_NEW 1
-#endif
+#include "absl/base/config.h"
 
-#if VFIO_USER_HAS_OWN_NEW
+#ifndef ABSL_HAVE_THREAD_SANITIZER
 namespace {
 
 std::atomic<int> allocations = 0;

@@ -2,7 +2,6 @@
 // idle one costs in memory, and how long the server takes to start.
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <barrier>
 #include <cstddef>
@@ -21,10 +20,10 @@
 #include "client/client.h"
 #include "fmt/format.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "server/devices/registry.h"
 #include "server/server.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/served_device.h"
 #include "tests/testing/temp_dir.h"
 
 namespace vfio_user {
@@ -57,12 +56,10 @@ class ManyServer {
 
  private:
   void Serve(int sockets, UniqueFd ready) const {
-    const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
     auto server = Server::Create();
-    if (!server.ok() || device == KnownDevices().end()) std::abort();
+    if (!server.ok()) std::abort();
     for (int i = 0; i < sockets; ++i) {
-      if (!(*server)->Listen(folder_.File(std::to_string(i)), *device->Create({})).ok())
-        std::abort();
+      if (!(*server)->Listen(folder_.File(std::to_string(i)), KnownDevice()).ok()) std::abort();
     }
     if (::write(ready.get(), "", 1) != 1) std::abort();
     (*server)->Run();

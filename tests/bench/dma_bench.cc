@@ -54,21 +54,25 @@ auto ReadThrough(LentSpace& space, Iova from, std::span<std::byte> buffer) {
       [&space, from, buffer](size_t bytes) { Check(space->Read(from, buffer.first(bytes)).ok()); };
 }
 
-auto ReadPieces(LentSpace& space, std::span<std::byte> buffer) {
-  std::vector<DmaReadPiece> pieces;
+// A list whose pieces are side by side in `buffer`.
+template <typename Piece>
+std::vector<Piece> Pieces(std::span<std::byte> buffer) {
+  std::vector<Piece> pieces;
   for (size_t i = 0; i < kPieces; ++i) {
     pieces.push_back({Iova{ToU64(LentSpace::memory()) + i * kPieceStride},
                       buffer.subspan(i * kPieceBytes, kPieceBytes)});
   }
-  return [&space, pieces](size_t) { Check(space->Read(pieces, DmaAccessPath::kAuto).ok()); };
+  return pieces;
+}
+auto ReadPieces(LentSpace& space, std::span<std::byte> buffer) {
+  return [&space, pieces = Pieces<DmaReadPiece>(buffer)](size_t) {
+    Check(space->Read(pieces, DmaAccessPath::kAuto).ok());
+  };
 }
 auto WritePieces(LentSpace& space, std::span<std::byte> buffer) {
-  std::vector<DmaWritePiece> pieces;
-  for (size_t i = 0; i < kPieces; ++i) {
-    pieces.push_back({Iova{ToU64(LentSpace::memory()) + i * kPieceStride},
-                      buffer.subspan(i * kPieceBytes, kPieceBytes)});
-  }
-  return [&space, pieces](size_t) { Check(space->Write(pieces, DmaAccessPath::kAuto).ok()); };
+  return [&space, pieces = Pieces<DmaWritePiece>(buffer)](size_t) {
+    Check(space->Write(pieces, DmaAccessPath::kAuto).ok());
+  };
 }
 
 auto Pread(FdView mem, std::span<std::byte> buffer) {

@@ -1,30 +1,30 @@
 // DMA by message, which the client library answers in another process: many requests in flight,
 // beside the same requests one at a time.
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "benchmark/benchmark.h"
 #include "client/client.h"
 #include "fmt/format.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
 #include "server/device.h"
 #include "server/dma_space.h"
 #include "server/probe_device.h"
 #include "server/server.h"
+#include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
 
 namespace vfio_user {
@@ -37,52 +37,42 @@ alignas(4096) std::array<std::byte, kMemoryBytes> memory;
 // device in this one that may transfer.
 class Pair {
  public:
-  explicit Pair(uint32_t max_data_xfer_bytes) {
-    std::array<int, 2> ends;
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
-    socket_ = UniqueFd(ends[0]);
-    UniqueFd theirs(ends[1]);
-    if (::pipe(pipe_.data()) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ != 0) return;
-    socket_.Reset();
-    BeClient(std::move(theirs), pipe_[1], max_data_xfer_bytes);
-  }
+  explicit Pair(uint32_t max_data_xfer_bytes)
+      : client_([max_data_xfer_bytes](UniqueFd socket) {
+          BeClient(std::move(socket), max_data_xfer_bytes);
+        }) {}
   // Starts threads: after all processes.
   void Start() {
-    auto device = std::make_unique<ProbeDevice>();
+    auto device = std::make_unique<ProbeDevice>([this](DeviceHost&, uint64_t, uint64_t) {
+      ready_.set_value();
+      return absl::OkStatus();
+    });
     device_ = device.get();
     auto server = Server::Create();
-    if (!server.ok() || !(*server)->Adopt(std::move(socket_), std::move(device)).ok()) std::abort();
+    if (!server.ok() || !(*server)->Adopt(client_.TakeSocket(), std::move(device)).ok()) {
+      std::abort();
+    }
     server_ = *std::move(server);
-    char ready = 0;
-    if (::read(pipe_[0], &ready, 1) != 1) std::abort();
-    ::close(pipe_[0]);
-    ::close(pipe_[1]);
-  }
-  ~Pair() {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
+    ready_.get_future().wait();
   }
 
   DmaSpace& dma() { return device_->host().dma(); }
   static Iova address() { return Iova{reinterpret_cast<uintptr_t>(memory.data())}; }
 
  private:
-  [[noreturn]] static void BeClient(UniqueFd socket, int ready, uint32_t max_data_xfer_bytes) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Writes to BAR 0 when it is ready.
+  [[noreturn]] static void BeClient(UniqueFd socket, uint32_t max_data_xfer_bytes) {
     auto client = Client::Adopt(std::move(socket), {.max_data_xfer_bytes = max_data_xfer_bytes});
     if (!client.ok()) std::abort();
     auto mapping = client->Map(memory, {.path = DmaPath::kMessage});
     auto pci = client->OpenPci();
     if (!mapping.ok() || !pci.ok() || !pci->EnableBusMaster().ok()) std::abort();
-    if (::write(ready, "r", 1) != 1) std::abort();
+    if (!client->OpenRegion(RegionIndex::kBar0)->Write<uint32_t>(0, 1).ok()) std::abort();
     while (true) ::pause();
   }
 
-  UniqueFd socket_;
-  std::array<int, 2> pipe_ = {-1, -1};
-  pid_t pid_ = -1;
+  PeerProcess client_;
+  std::promise<void> ready_;
   ProbeDevice* device_ = nullptr;
   std::unique_ptr<Server> server_;
 };

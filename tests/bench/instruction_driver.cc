@@ -27,10 +27,10 @@
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/iova.h"
-#include "server/devices/registry.h"
 #include "server/dma/client_dma_space.h"
 #include "server/dma/dma_range_table.h"
 #include "server/server.h"
+#include "tests/bench/served_device.h"
 
 namespace vfio_user {
 namespace {
@@ -92,10 +92,8 @@ void LookUp(uint64_t times) {
 void ReadRegister(uint64_t times) {
   int fds[2];
   Require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-  const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
   auto server = Server::Create();
-  Require(server.ok() && device != KnownDevices().end());
-  Require((*server)->Adopt(UniqueFd(fds[0]), *device->Create()).ok());
+  Require(server.ok() && (*server)->Adopt(UniqueFd(fds[0]), KnownDevice()).ok());
   const auto client = Client::Adopt(UniqueFd(fds[1]));
   Require(client.ok());
   const auto config = client->OpenRegion(RegionIndex::kConfig);

@@ -1,11 +1,7 @@
 // How long a register read takes, in percentiles, beside a byte that two processes send to and fro.
-#include <unistd.h>
-
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,28 +11,13 @@
 #include "client/region.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
-#include "server/devices/registry.h"
-#include "server/server.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/served_device.h"
 #include "tools/vfio_user/latency_summary.h"
 
 namespace vfio_user {
 namespace {
-
-void Echo(UniqueFd socket) {
-  char byte = 0;
-  while (::read(socket.get(), &byte, 1) == 1 && ::write(socket.get(), &byte, 1) == 1) {
-  }
-}
-
-void ServeNull(UniqueFd socket) {
-  const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
-  auto server = Server::Create();
-  if (!server.ok() || device == KnownDevices().end()) std::abort();
-  if (!(*server)->Adopt(std::move(socket), *device->Create()).ok()) std::abort();
-  (*server)->Run();
-}
 
 // Does `operation` once an iteration, and notes percentiles of its time as counters.
 template <typename Operation>
@@ -56,18 +37,15 @@ void Measure(benchmark::State& state, const Operation& operation) {
   state.counters["max_seconds"] = absl::ToDoubleSeconds(summary.max);
 }
 
-void PingPong(benchmark::State& state) {
+void BM_PingPong(benchmark::State& state) {
   PeerProcess peer(Echo);
   const UniqueFd socket = peer.TakeSocket();
-  char byte = 0;
-  Measure(state, [&] {
-    return ::write(socket.get(), &byte, 1) == 1 && ::read(socket.get(), &byte, 1) == 1;
-  });
+  Measure(state, [&] { return PingPong(socket); });
   state.counters["limit"] = 1;
 }
 
-void RegisterRead(benchmark::State& state) {
-  PeerProcess peer(ServeNull);
+void BM_RegisterRead(benchmark::State& state) {
+  PeerProcess peer([](UniqueFd socket) { ServeDevice(std::move(socket)); });
   const auto client = Client::Adopt(peer.TakeSocket());
   if (!client.ok()) std::abort();
   const auto config = client->OpenRegion(RegionIndex::kConfig);
@@ -75,18 +53,14 @@ void RegisterRead(benchmark::State& state) {
   Measure(state, [&] { return config->Read<uint32_t>(0).ok(); });
 }
 
-int Run(int argc, char** argv) {
-  benchmark::RegisterBenchmark("register read", RegisterRead)->UseRealTime();
-  benchmark::RegisterBenchmark("ping-pong", PingPong)->UseRealTime();
-  // Long ones, for the tail.
-  std::string repetitions = "--benchmark_repetitions=9";
-  std::string length = "--benchmark_min_time=0.5";
-  std::vector<char*> arguments = {argv[0], repetitions.data(), length.data()};
-  arguments.insert(arguments.end(), argv + 1, argv + argc);
-  return RunBenchmarks(static_cast<int>(arguments.size()), arguments.data(), {});
-}
+BENCHMARK(BM_RegisterRead)->Name("register read")->UseRealTime();
+BENCHMARK(BM_PingPong)->Name("ping-pong")->UseRealTime();
 
 }  // namespace
 }  // namespace vfio_user
 
-int main(int argc, char** argv) { return vfio_user::Run(argc, argv); }
+int main(int argc, char** argv) {
+  // Long ones, for the tail.
+  return vfio_user::RunBenchmarks(argc, argv, {},
+                                  {"--benchmark_repetitions=9", "--benchmark_min_time=0.5"});
+}

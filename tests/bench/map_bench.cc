@@ -1,5 +1,4 @@
 // Mapping many buffers at a server in another process, with one call, beside as many calls.
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <span>
@@ -11,24 +10,15 @@
 #include "benchmark/benchmark.h"
 #include "client/client.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "server/devices/registry.h"
-#include "server/server.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/served_device.h"
 
 namespace vfio_user {
 namespace {
 
 constexpr size_t kBuffers = 10000;
 constexpr size_t kBufferBytes = 512;
-
-void Serve(UniqueFd socket) {
-  const auto device = std::ranges::find(KnownDevices(), "null", &DeviceEntry::name);
-  auto server = Server::Create();
-  if (!server.ok() || device == KnownDevices().end()) std::abort();
-  if (!(*server)->Adopt(std::move(socket), *device->Create({})).ok()) std::abort();
-  (*server)->Run();
-}
 
 std::vector<std::span<std::byte>> Buffers(std::span<std::byte> memory) {
   std::vector<std::span<std::byte>> buffers;
@@ -59,7 +49,7 @@ std::vector<DmaMapping> MapMany(const Client& client,
 
 template <typename Map>
 void BM_Map(benchmark::State& state, Map map) {
-  PeerProcess peer(Serve);
+  PeerProcess peer([](UniqueFd socket) { ServeDevice(std::move(socket)); });
   std::vector<std::byte> memory(kBuffers * kBufferBytes);
   const std::vector<std::span<std::byte>> buffers = Buffers(memory);
   const auto client = Client::Adopt(peer.TakeSocket());

@@ -33,4 +33,15 @@ PeerProcess::~PeerProcess() {
   ::waitpid(pid_, nullptr, 0);
 }
 
+void Echo(UniqueFd socket) {
+  char byte = 0;
+  while (::read(socket.get(), &byte, 1) == 1 && ::write(socket.get(), &byte, 1) == 1) {
+  }
+}
+
+bool PingPong(FdView socket) {
+  char byte = 0;
+  return ::write(socket.get(), &byte, 1) == 1 && ::read(socket.get(), &byte, 1) == 1;
+}
+
 }  // namespace vfio_user

@@ -28,6 +28,11 @@ class PeerProcess {
   pid_t pid_ = -1;
 };
 
+// Sends each byte that comes back, to its end; and a byte there and back, false where it is not.
+// No exchange between two processes costs less.
+void Echo(UniqueFd socket);
+bool PingPong(FdView socket);
+
 }  // namespace vfio_user
 
 #endif  // TESTS_BENCH_PEER_PROCESS_H_

@@ -30,14 +30,16 @@ class RatioReporter : public benchmark::ConsoleReporter {
 };
 
 // main() of a benchmark binary with these targets: random interleaving, so that a drift of the
-// machine's speed meets both sides of a ratio, and 81 short repetitions unless told otherwise.
+// machine's speed meets both sides of a ratio, and 81 short repetitions unless told otherwise, by
+// `defaults` (flags of the benchmark library) or, which goes before, by the command line.
 //
 // The report draws a benchmark as a point of a curve when it has a counter for where on the x axis
 // it is: "bytes", "mappings" or "clients". The curve is named by what is before the last '/' of the
 // benchmark's name; its y axis is the time of an iteration, or what SetBytesProcessed() and
 // SetItemsProcessed() make of it for "bytes" and "clients". A counter "limit" marks a curve of what
 // the machine does without this library.
-int RunBenchmarks(int argc, char** argv, std::vector<RatioTarget> targets);
+int RunBenchmarks(int argc, char** argv, std::vector<RatioTarget> targets,
+                  std::vector<std::string> defaults = {});
 
 }  // namespace vfio_user
 

@@ -3,18 +3,12 @@
 // cost; the other ways of access are beside that read, or the instruction or system call that they
 // replace it with.
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -25,9 +19,9 @@
 #include "benchmark/benchmark.h"
 #include "client/client.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "server/devices/registry.h"
-#include "server/server.h"
+#include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/served_device.h"
 
 namespace vfio_user {
 namespace {
@@ -41,40 +35,6 @@ void StayOn(int processor) {
   (void)::sched_setaffinity(0, sizeof(processors), &processors);
 }
 
-// A child process at the other end of a socket, ended with this object.
-class Peer {
- public:
-  explicit Peer(const std::function<void(UniqueFd)>& run) {
-    int fds[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) std::abort();
-    socket_ = UniqueFd(fds[0]);
-    UniqueFd theirs(fds[1]);
-    pid_ = ::fork();
-    if (pid_ != 0) return;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    StayOn(1);
-    socket_.Reset();
-    run(std::move(theirs));
-    ::_exit(0);
-  }
-  ~Peer() {
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-
-  UniqueFd TakeSocket() { return std::move(socket_); }
-
- private:
-  UniqueFd socket_;
-  pid_t pid_ = -1;
-};
-
-void Echo(UniqueFd socket) {
-  char byte = 0;
-  while (::read(socket.get(), &byte, 1) == 1 && ::write(socket.get(), &byte, 1) == 1) {
-  }
-}
-
 // Longer than any pause between two requests here, so that nobody blocks.
 constexpr absl::Duration kBusyPoll = absl::Milliseconds(1);
 
@@ -84,20 +44,14 @@ struct Setup {
   int server_processor = 1;
 };
 
-void Serve(UniqueFd socket, const Setup& setup) {
-  StayOn(setup.server_processor);
-  const auto device = std::ranges::find(KnownDevices(), setup.device, &DeviceEntry::name);
-  auto server = Server::Create({.busy_poll = setup.busy_poll});
-  if (!server.ok() || device == KnownDevices().end()) std::abort();
-  if (!(*server)->Adopt(std::move(socket), *device->Create({})).ok()) std::abort();
-  (*server)->Run();
-}
-
 // A device in another process, and its BAR 0.
-class Device {
+class PeerDevice {
  public:
-  explicit Device(const Setup& setup = {}, RegionPath path = RegionPath::kMessage)
-      : peer_([setup](UniqueFd socket) { Serve(std::move(socket), setup); }),
+  explicit PeerDevice(const Setup& setup = {}, RegionPath path = RegionPath::kMessage)
+      : peer_([&setup](UniqueFd socket) {
+          StayOn(setup.server_processor);
+          ServeDevice(std::move(socket), setup.device, {.busy_poll = setup.busy_poll});
+        }),
         client_(Client::Adopt(peer_.TakeSocket(), {.busy_poll = setup.busy_poll})) {
     if (!client_.ok()) std::abort();
     absl::StatusOr<Region> bar0 = client_->OpenRegion(RegionIndex::kBar0, {.path = path});
@@ -108,17 +62,19 @@ class Device {
   const Region& bar0() const { return *bar0_; }
 
  private:
-  Peer peer_;
+  PeerProcess peer_;
   absl::StatusOr<Client> client_;
   std::optional<Region> bar0_;
 };
 
 void BM_PingPong(benchmark::State& state) {
-  Peer peer(Echo);
+  PeerProcess peer([](UniqueFd socket) {
+    StayOn(1);
+    Echo(std::move(socket));
+  });
   const UniqueFd socket = peer.TakeSocket();
-  char byte = 0;
   for (auto _ : state) {
-    if (::write(socket.get(), &byte, 1) != 1 || ::read(socket.get(), &byte, 1) != 1) std::abort();
+    if (!PingPong(socket)) std::abort();
   }
 }
 BENCHMARK(BM_PingPong)->Name("PingPong")->UseRealTime();
@@ -132,32 +88,32 @@ void ReadRegisters(benchmark::State& state, const Region& bar0) {
 }
 
 void BM_RegisterRead(benchmark::State& state) {
-  const Device device;
+  const PeerDevice device;
   ReadRegisters(state, device.bar0());
 }
 BENCHMARK(BM_RegisterRead)->Name("RegisterRead")->UseRealTime();
 
 void BM_BusyRegisterRead(benchmark::State& state) {
-  const Device device({.busy_poll = kBusyPoll});
+  const PeerDevice device({.busy_poll = kBusyPoll});
   ReadRegisters(state, device.bar0());
 }
 BENCHMARK(BM_BusyRegisterRead)->Name("BusyRegisterRead")->UseRealTime();
 
 // Two who spin and one processor for both, on which each has to let go of it for the other.
 void BM_RegisterReadOneProcessor(benchmark::State& state) {
-  const Device device({.server_processor = 0});
+  const PeerDevice device({.server_processor = 0});
   ReadRegisters(state, device.bar0());
 }
 BENCHMARK(BM_RegisterReadOneProcessor)->Name("RegisterReadOneProcessor")->UseRealTime();
 
 void BM_BusyRegisterReadOneProcessor(benchmark::State& state) {
-  const Device device({.busy_poll = kBusyPoll, .server_processor = 0});
+  const PeerDevice device({.busy_poll = kBusyPoll, .server_processor = 0});
   ReadRegisters(state, device.bar0());
 }
 BENCHMARK(BM_BusyRegisterReadOneProcessor)->Name("BusyRegisterReadOneProcessor")->UseRealTime();
 
 void BM_RegisterWrite(benchmark::State& state) {
-  const Device device;
+  const PeerDevice device;
   for (auto _ : state) {
     if (!device.bar0().Write<uint32_t>(0, 1).ok()) std::abort();
   }
@@ -166,7 +122,7 @@ void BM_RegisterWrite(benchmark::State& state) {
 BENCHMARK(BM_RegisterWrite)->Name("RegisterWrite")->UseRealTime();
 
 void BM_PostedWrites(benchmark::State& state) {
-  const Device device;
+  const PeerDevice device;
   for (auto _ : state) {
     for (int64_t i = 0; i < state.range(0); ++i) {
       if (!device.bar0().Post<uint32_t>(0, 1).ok()) std::abort();
@@ -178,7 +134,7 @@ void BM_PostedWrites(benchmark::State& state) {
 BENCHMARK(BM_PostedWrites)->Name("PostedWrites")->Arg(10'000)->UseRealTime();
 
 void BM_WriteMany(benchmark::State& state) {
-  const Device device;
+  const PeerDevice device;
   const std::array<std::byte, 4> value = {};
   const std::vector<RegionWrite> writes(static_cast<size_t>(state.range(0)),
                                         {.offset = 0, .from = value});
@@ -191,14 +147,14 @@ BENCHMARK(BM_WriteMany)->Name("WriteMany")->Arg(1'000)->UseRealTime();
 
 // The same through a mapping, where a register is memory.
 void BM_MappedRead(benchmark::State& state) {
-  const Device device({}, RegionPath::kAuto);
+  const PeerDevice device({}, RegionPath::kAuto);
   ReadRegisters(state, device.bar0());
 }
 BENCHMARK(BM_MappedRead)->Name("MappedRead");
 
 // Through a pointer of one's own.
 void BM_MappedLoad(benchmark::State& state) {
-  const Device device({}, RegionPath::kAuto);
+  const PeerDevice device({}, RegionPath::kAuto);
   const std::span<std::byte> memory = device.bar0().Mapping(0, sizeof(uint32_t));
   if (memory.empty()) std::abort();
   const auto* const value = reinterpret_cast<const volatile uint32_t*>(memory.data());
@@ -214,7 +170,7 @@ void BM_Load(benchmark::State& state) {
 BENCHMARK(BM_Load)->Name("Load");
 
 void BM_MappedWrite(benchmark::State& state) {
-  const Device device({}, RegionPath::kAuto);
+  const PeerDevice device({}, RegionPath::kAuto);
   for (auto _ : state) {
     if (!device.bar0().Write<uint32_t>(0, 1).ok()) std::abort();
   }
@@ -222,7 +178,7 @@ void BM_MappedWrite(benchmark::State& state) {
 BENCHMARK(BM_MappedWrite)->Name("MappedWrite");
 
 void BM_Ring(benchmark::State& state) {
-  const Device device({.device = "dma-copy"});
+  const PeerDevice device({.device = "dma-copy"});
   const absl::StatusOr<std::vector<Doorbell>> doorbells = device.bar0().OpenDoorbells();
   if (!doorbells.ok()) std::abort();
   for (auto _ : state) {
@@ -232,7 +188,7 @@ void BM_Ring(benchmark::State& state) {
 BENCHMARK(BM_Ring)->Name("Ring")->UseRealTime();
 
 void BM_EventfdWrite(benchmark::State& state) {
-  const Device device({.device = "dma-copy"});
+  const PeerDevice device({.device = "dma-copy"});
   const absl::StatusOr<std::vector<Doorbell>> doorbells = device.bar0().OpenDoorbells();
   if (!doorbells.ok()) std::abort();
   const uint64_t once = 1;

@@ -156,11 +156,7 @@ int Run(int argc, char** argv) {
   RegisterPaths(*dma, lent);
   RegisterLimits(client.pid(), mem.get(), lent);
   // Curves, not targets: fewer repetitions are enough.
-  std::string repetitions = "--benchmark_repetitions=9";
-  std::string length = "--benchmark_min_time=0.02";
-  std::vector<char*> arguments = {argv[0], repetitions.data(), length.data()};
-  arguments.insert(arguments.end(), argv + 1, argv + argc);
-  return RunBenchmarks(static_cast<int>(arguments.size()), arguments.data(), {});
+  return RunBenchmarks(argc, argv, {}, {"--benchmark_repetitions=9", "--benchmark_min_time=0.02"});
 }
 
 }  // namespace

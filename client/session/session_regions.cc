@@ -1,7 +1,10 @@
 // The requests of session.h that concern regions, one at a time.
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +30,24 @@ absl::Status CheckCount(std::string_view message, size_t bytes, uint32_t max_byt
   if (bytes <= max_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(fmt::format(
       "{} of {} bytes, want at most the {} negotiated for a message", message, bytes, max_bytes));
+}
+
+// What was answered about region `index`.
+template <typename Reply>
+absl::StatusOr<Reply> ParseReply(std::string_view message, std::span<const uint8_t> body,
+                                 RegionIndex index) {
+  if (body.size() > kMaxRegionInfoBytes) {
+    return AboveLimit(message, "size of the body", body.size(), kMaxRegionInfoBytes);
+  }
+  VFIO_USER_ASSIGN_OR_RETURN(Reply reply, Reply::Parse(body));
+  if (reply.index != index) {
+    return WrongEcho(message, "index", static_cast<uint32_t>(reply.index),
+                     static_cast<uint32_t>(index));
+  }
+  if (reply.argsz > kMaxRegionInfoBytes) {
+    return AboveLimit(message, "argsz", reply.argsz, kMaxRegionInfoBytes);
+  }
+  return reply;
 }
 
 }  // namespace
@@ -56,19 +77,8 @@ absl::StatusOr<RegionWithFile> Session::AskRegion(RegionIndex index, uint32_t ar
   PendingCall call;
   VFIO_USER_RETURN_IF_ERROR(
       Call(Command::kDeviceGetRegionInfo, {.body = request, .payload = {}, .fds = {}}, call));
-  if (call.body().size() > kMaxRegionInfoBytes) {
-    return CloseBroken(
-        AboveLimit(kRegionInfoReply, "size of the body", call.body().size(), kMaxRegionInfoBytes));
-  }
-  absl::StatusOr<RegionInfo> info = RegionInfo::Parse(call.body());
+  absl::StatusOr<RegionInfo> info = ParseReply<RegionInfo>(kRegionInfoReply, call.body(), index);
   if (!info.ok()) return CloseBroken(info.status());
-  if (info->index != index) {
-    return CloseBroken(WrongEcho(kRegionInfoReply, "index", static_cast<uint32_t>(info->index),
-                                 static_cast<uint32_t>(index)));
-  }
-  if (info->argsz > kMaxRegionInfoBytes) {
-    return CloseBroken(AboveLimit(kRegionInfoReply, "argsz", info->argsz, kMaxRegionInfoBytes));
-  }
   // One descriptor is for all parts of the region; more than one are one server's mistake.
   std::vector<UniqueFd> fds = call.TakeFds();
   return RegionWithFile{*std::move(info), fds.empty() ? UniqueFd() : std::move(fds.front())};
@@ -91,19 +101,9 @@ absl::StatusOr<RegionIoFds> Session::AskIoFds(RegionIndex index, uint32_t argsz)
   PendingCall call;
   VFIO_USER_RETURN_IF_ERROR(
       Call(Command::kDeviceGetRegionIoFds, {.body = request, .payload = {}, .fds = {}}, call));
-  if (call.body().size() > kMaxRegionInfoBytes) {
-    return CloseBroken(
-        AboveLimit(kIoFdsReply, "size of the body", call.body().size(), kMaxRegionInfoBytes));
-  }
-  absl::StatusOr<RegionIoFdsReply> reply = RegionIoFdsReply::Parse(call.body());
+  absl::StatusOr<RegionIoFdsReply> reply =
+      ParseReply<RegionIoFdsReply>(kIoFdsReply, call.body(), index);
   if (!reply.ok()) return CloseBroken(reply.status());
-  if (reply->index != index) {
-    return CloseBroken(WrongEcho(kIoFdsReply, "index", static_cast<uint32_t>(reply->index),
-                                 static_cast<uint32_t>(index)));
-  }
-  if (reply->argsz > kMaxRegionInfoBytes) {
-    return CloseBroken(AboveLimit(kIoFdsReply, "argsz", reply->argsz, kMaxRegionInfoBytes));
-  }
   std::vector<UniqueFd> fds = call.TakeFds();
   for (const IoFdEntry& entry : reply->entries) {
     if (entry.type != IoFdType::kIoEventFd || entry.fd_index < fds.size()) continue;

@@ -78,8 +78,7 @@ absl::StatusOr<TransferFigures> MeasureSize(const Bench& bench, uint64_t bytes,
                                             const MeasurementOptions& options) {
   const std::span<std::byte> to = bench.to.bytes().first(bytes);
   const std::span<std::byte> from = bench.from.bytes().first(bytes);
-  // Every byte differs from what must come.
-  std::ranges::transform(from, to.begin(), [](std::byte byte) { return ~byte; });
+  FillUnlike(from, to);
   MeasurementOptions half = options;
   half.duration = options.duration / 2;
   half.check = [&](double share) { return options.check(share / 2); };

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -99,6 +100,15 @@ class Ring {
   std::optional<Region> registers_;
 };
 
+// Runs one descriptor of a ring that is set up anew, as a client of its own.
+absl::Status RunRing(const std::string& socket_path, Ring& ring) {
+  VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(socket_path));
+  VFIO_USER_RETURN_IF_ERROR(ring.Attach(client));
+  const absl::Cleanup detach = [&] { ring.Detach(); };
+  VFIO_USER_RETURN_IF_ERROR(ring.SetUp());
+  return ring.Fill(0, std::byte{0x11});
+}
+
 class SaveLoadTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -117,15 +127,8 @@ class SaveLoadTest : public ::testing::Test {
 };
 
 TEST_F(SaveLoadTest, TheRingGoesOnInAnotherProcess) {
-  {
-    const absl::StatusOr<Client> client = Client::Connect(from_->socket_path());
-    ASSERT_THAT(client, IsOk());
-    ASSERT_THAT(ring_.Attach(*client), IsOk());
-    ASSERT_THAT(ring_.SetUp(), IsOk());
-    ASSERT_THAT(ring_.Fill(0, std::byte{0x11}), IsOk());
-    EXPECT_THAT(ring_.buffer(), Each(Eq(std::byte{0x11})));
-    ring_.Detach();
-  }
+  ASSERT_THAT(RunRing(from_->socket_path(), ring_), IsOk());
+  EXPECT_THAT(ring_.buffer(), Each(Eq(std::byte{0x11})));
 
   const ToolRun save = Save();
   EXPECT_EQ(save.exit_code, 0) << save.err;
@@ -216,12 +219,7 @@ TEST_F(SaveLoadTest, AFunctionLevelResetEndsAStopAndLeavesNothingOfAHalfLoadedSt
 TEST_F(SaveLoadTest, TheDeviceThatWasSavedGoesOnToo) {
   ASSERT_EQ(Save().exit_code, 0);
 
-  const absl::StatusOr<Client> client = Client::Connect(from_->socket_path());
-  ASSERT_THAT(client, IsOk());
-  ASSERT_THAT(ring_.Attach(*client), IsOk());
-  ASSERT_THAT(ring_.SetUp(), IsOk());
-  EXPECT_THAT(ring_.Fill(0, std::byte{0x11}), IsOk());
-  ring_.Detach();
+  EXPECT_THAT(RunRing(from_->socket_path(), ring_), IsOk());
 }
 
 TEST_F(SaveLoadTest, ATruncatedFileIsRefusedBeforeTheDeviceIsTouched) {
@@ -270,12 +268,7 @@ TEST_F(SaveLoadTest, AStateThatTheDeviceDoesNotTakeLeavesItRunning) {
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_THAT(run.err, AllOf(HasSubstr(to_->socket_path() + ": not loaded"),
                              HasSubstr("it was reset, has lost its own, and is in running")));
-  const absl::StatusOr<Client> client = Client::Connect(to_->socket_path());
-  ASSERT_THAT(client, IsOk());
-  ASSERT_THAT(ring_.Attach(*client), IsOk());
-  ASSERT_THAT(ring_.SetUp(), IsOk());
-  EXPECT_THAT(ring_.Fill(0, std::byte{0x11}), IsOk());
-  ring_.Detach();
+  EXPECT_THAT(RunRing(to_->socket_path(), ring_), IsOk());
 }
 
 TEST_F(SaveLoadTest, AFullDiskLeavesTheDeviceRunningAndNoFile) {

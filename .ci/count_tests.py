@@ -13,28 +13,28 @@ import xml.etree.ElementTree
 
 
 def cases(path):
-    """(passed, failed) of one test.xml."""
-    root = xml.etree.ElementTree.parse(path).getroot()
+    """(passed, failed, all, with those that did not run) of one test.xml."""
+    all_cases = list(xml.etree.ElementTree.parse(path).getroot().iter("testcase"))
     passed = failed = 0
-    for case in root.iter("testcase"):
+    for case in all_cases:
         if case.get("status") == "notrun" or case.get("result") in ("skipped", "suppressed"):
             continue
         if case.find("failure") is not None or case.find("error") is not None:
             failed += 1
         else:
             passed += 1
-    return passed, failed
+    return passed, failed, len(all_cases)
 
 
 def count(event):
     """(passed, failed) of one run of one test target."""
     ok = event["testResult"].get("status") == "PASSED"
-    passed = failed = 0
+    passed = failed = listed = 0
     for output in event["testResult"].get("testActionOutput", []):
         if output["name"] == "test.xml" and output.get("uri", "").startswith("file://"):
             path = urllib.parse.unquote(urllib.parse.urlparse(output["uri"]).path)
-            passed, failed = cases(path)
-    if ok and passed + failed == 0:
+            passed, failed, listed = cases(path)
+    if ok and listed == 0:
         passed = 1
     if not ok and failed == 0:
         failed = 1

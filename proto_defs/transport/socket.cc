@@ -33,16 +33,22 @@ constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFdsPerMessage);
 
 absl::Status PeerClosed() { return ErrnoStatus(ECONNRESET, "the peer closed the connection"); }
 
+// One for all: whoever waits for a slow reply is told so every few milliseconds, and should not
+// allocate each time.
+const absl::Status& NothingReceived() {
+  static const absl::Status& status =
+      *new absl::Status(absl::StatusCode::kDeadlineExceeded, "nothing received in time");
+  return status;
+}
+
 absl::Status WaitFor(std::span<pollfd> entries, Deadline deadline) {
   while (true) {
     const int ready = ::poll(entries.data(), entries.size(), deadline.PollMilliseconds());
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) return ErrnoStatus(errno, "poll");
-    if (deadline.passed()) {
-      return absl::DeadlineExceededError(entries.front().events == POLLIN
-                                             ? "nothing received in time"
-                                             : "the peer does not read in time");
-    }
+    if (!deadline.passed()) continue;
+    if (entries.front().events == POLLIN) return NothingReceived();
+    return absl::DeadlineExceededError("the peer does not read in time");
   }
 }
 

@@ -9,10 +9,13 @@
 #include <optional>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto_defs/transport/deadline.h"
+#include "proto_defs/transport/socket.h"
 #include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_info.h"
 #include "server/devices/registry.h"
@@ -46,6 +49,14 @@ class RequestAllocationsTest : public testing::Test {
   void SetUp() override {
     if (!CountsAllocations()) GTEST_SKIP() << "ThreadSanitizer has operator new to itself";
     ASSERT_TRUE(bar0_.has_value());
+    ASSERT_THAT(idle_, IsOk());
+    // The first one allocates what it shares with all others.
+    ASSERT_TRUE(TimesOut());
+  }
+
+  // Waits as a call does whose reply is slow: in short steps.
+  bool TimesOut() const {
+    return absl::IsDeadlineExceeded(idle_->first.WaitReadable(Deadline::Past()));
   }
 
   // What `request` allocates when it is made kRequests times, and was made a few times before.
@@ -57,6 +68,7 @@ class RequestAllocationsTest : public testing::Test {
     return AllocationCount() - before;
   }
 
+  const absl::StatusOr<std::pair<Socket, Socket>> idle_ = Socket::Pair();
   absl::StatusOr<std::unique_ptr<Server>> server_;
   absl::StatusOr<Client> client_;
   std::optional<Region> bar0_;
@@ -76,6 +88,14 @@ TEST_F(RequestAllocationsTest, ARegisterWriteAllocatesNothing) {
   });
 
   EXPECT_EQ(count, 0) << "of " << kRequests << " writes";
+}
+
+TEST_F(RequestAllocationsTest, WaitingForASlowReplyAllocatesNothing) {
+  const int count = AllocationsOf([this] {
+    if (!TimesOut()) ADD_FAILURE();
+  });
+
+  EXPECT_EQ(count, 0) << "of " << kRequests << " timeouts";
 }
 
 TEST_F(RequestAllocationsTest, APostedWriteAllocatesNothing) {

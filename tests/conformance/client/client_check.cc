@@ -1,6 +1,5 @@
 #include "tests/conformance/client/client_check.h"
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
@@ -16,11 +15,6 @@
 
 namespace vfio_user {
 namespace {
-
-// A check takes milliseconds, and a few of them a client's five seconds for half a message.
-constexpr std::chrono::seconds kMostPerCheck(45);
-// What a client may take to notice that its server is gone.
-constexpr std::chrono::seconds kMostToNotice(15);
 
 std::optional<std::string> Lacks(const ClientCheck& check, const ClientAdapter& adapter) {
   for (const ClientAbility ability : check.needs) {
@@ -40,7 +34,7 @@ absl::Status Play(const ClientCheck& check, Stage& stage) {
 }
 
 // Play, and the client's end, in bounded time.
-absl::Status PlayInTime(const ClientCheck& check, Stage& stage) {
+absl::Status PlayInTime(const ClientCheck& check, Stage& stage, const CheckPatience& patience) {
   std::promise<absl::Status> promise;
   std::future<absl::Status> future = promise.get_future();
   std::thread player([&check, &stage, &promise] {
@@ -49,10 +43,10 @@ absl::Status PlayInTime(const ClientCheck& check, Stage& stage) {
     promise.set_value(played);
   });
   absl::Status played;
-  if (future.wait_for(kMostPerCheck) != std::future_status::ready) {
+  if (future.wait_for(patience.check) != std::future_status::ready) {
     played = Wrong("the client did not return before its server was closed");
     (void)stage.server().Stop();
-    if (future.wait_for(kMostToNotice) != std::future_status::ready) {
+    if (future.wait_for(patience.notice) != std::future_status::ready) {
       fmt::print(stderr, "{}: the client hangs, although its server is gone\n",
                  check.description.name);
       std::abort();
@@ -62,21 +56,23 @@ absl::Status PlayInTime(const ClientCheck& check, Stage& stage) {
   return played.ok() ? future.get() : played;
 }
 
-absl::Status Run(const ClientCheck& check, const ClientAdapter& adapter) {
+absl::Status Run(const ClientCheck& check, const ClientAdapter& adapter,
+                 const CheckPatience& patience) {
   VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Stage> stage, Stage::Open(adapter, check.stage));
-  const absl::Status played = PlayInTime(check, *stage);
+  const absl::Status played = PlayInTime(check, *stage, patience);
   const absl::Status fault = stage->server().Stop();
   return played.ok() ? fault : played;
 }
 
 }  // namespace
 
-CheckOutcome RunClientCheck(const ClientCheck& check, const ClientAdapter& adapter) {
+CheckOutcome RunClientCheck(const ClientCheck& check, const ClientAdapter& adapter,
+                            const CheckPatience& patience) {
   const std::optional<std::string> lacks = Lacks(check, adapter);
   if (lacks) return CheckOutcome::Skipped(*lacks);
   const bool counts = adapter.Can(ClientAbility::kCountDescriptors);
   const int before = counts ? adapter.OpenDescriptors() : 0;
-  const absl::Status result = Run(check, adapter);
+  const absl::Status result = Run(check, adapter, patience);
   if (!result.ok()) return CheckOutcome::Failed(std::string(result.message()));
   const int after = counts ? adapter.OpenDescriptors() : 0;
   if (before == after) return CheckOutcome::Passed();

@@ -18,6 +18,10 @@ std::string_view AbilityName(ClientAbility ability) {
       return "asking for features";
     case ClientAbility::kDirtyLog:
       return "a log of what the device writes";
+    case ClientAbility::kUnmapReports:
+      return "unmapping with a report of what the device wrote";
+    case ClientAbility::kMigration:
+      return "saving and loading the device's state";
     case ClientAbility::kTwinSocket:
       return "a twin socket";
     case ClientAbility::kParallelRequests:

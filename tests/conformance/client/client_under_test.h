@@ -30,6 +30,8 @@ enum class ClientAbility {
   kInterrupts,        // Binding a vector to an eventfd.
   kFeatures,          // DEVICE_FEATURE in its raw form.
   kDirtyLog,          // Having the device note what it writes.
+  kUnmapReports,      // Learning what the device wrote when memory is unmapped.
+  kMigration,         // Saving and loading the device's state.
   kTwinSocket,        // Asking for a socket for the server's commands, and serving it.
   kParallelRequests,  // Several requests under way at once, when there is a twin socket.
   kMappedRegions,     // Reaching a region through memory of the server's.
@@ -97,6 +99,16 @@ class ClientUnderTest {
   // of 4096 bytes it wrote in `length` bytes from `first` on.
   virtual absl::Status StartDirtyLog() = 0;
   virtual absl::StatusOr<uint64_t> CountDirtyPages(Iova first, uint64_t length) = 0;
+
+  // Lends as Map does, but with a descriptor, so that only the device knows what it writes; and
+  // unmaps that with a request that asks in how many pages of 4096 bytes it did.
+  // Unimplemented where the server does not say; it is unmapped then.
+  virtual absl::Status MapByDescriptor(const LentMemory& memory, Iova iova) = 0;
+  virtual absl::StatusOr<uint64_t> UnmapAndCountDirtyPages(Iova iova) = 0;
+
+  // All of the device's state, and giving it another. The device runs before and afterwards.
+  virtual absl::StatusOr<std::vector<uint8_t>> SaveState() = 0;
+  virtual absl::Status LoadState(std::span<const uint8_t> state) = 0;
 
   // Binds one vector, in the place of the one that was bound before.
   virtual absl::Status BindInterrupt(IrqIndex index, uint32_t vector) = 0;

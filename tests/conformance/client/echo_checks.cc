@@ -79,6 +79,7 @@ std::vector<Echo> Echoes() {
       {Command::kDmaMap, "with-a-body", Longer(32), StatusCode::kOk},
       {Command::kDeviceSetIrqs, "with-a-body", Longer(20), StatusCode::kOk},
       {Command::kDeviceReset, "with-a-body", Longer(4), StatusCode::kOk},
+      {Command::kMigDataWrite, "with-a-body", Longer(32), StatusCode::kOk},
   };
 }
 

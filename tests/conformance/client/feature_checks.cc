@@ -131,13 +131,6 @@ std::vector<LogCase> Reports() {
   };
 }
 
-// A server that takes the request as it is says it again.
-AnswerScript Echo() {
-  return [](Exchange& exchange) {
-    return exchange.main().Reply(exchange.header(), exchange.request().body);
-  };
-}
-
 AnswerScript Say(const Bytes& body) {
   return [body](Exchange& exchange) { return exchange.main().Reply(exchange.header(), body); };
 }
@@ -151,7 +144,7 @@ absl::Status RunFeature(Stage& stage, const FeatureReply& reply) {
 }
 
 absl::Status RunLog(Stage& stage, const LogCase& log) {
-  (void)stage.server().Next(Command::kDeviceFeature, log.start ? Say(*log.start) : Echo());
+  if (log.start) (void)stage.server().Next(Command::kDeviceFeature, Say(*log.start));
   const absl::Status started = stage.client().StartDirtyLog();
   if (log.start) {
     VFIO_USER_RETURN_IF_ERROR(Want("starting the log", started, {log.code}));

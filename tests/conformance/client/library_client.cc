@@ -1,9 +1,16 @@
 #include "tests/conformance/client/library_client.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,6 +20,7 @@
 #include "client/client.h"
 #include "client/client_options.h"
 #include "client/device_features.h"
+#include "client/device_migration.h"
 #include "client/dirty_pages.h"
 #include "client/dma_log.h"
 #include "client/dma_mapping.h"
@@ -22,6 +30,7 @@
 #include "client/region_access_list.h"
 #include "proto_defs/base/mutex.h"
 #include "proto_defs/base/status_macros.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
@@ -33,9 +42,42 @@
 namespace vfio_user {
 namespace {
 
+// Polls a client until it ends, or this does.
+class PollLoop {
+ public:
+  explicit PollLoop(const Client& client)
+      : client_(client), stop_(::eventfd(0, EFD_CLOEXEC)), thread_([this] { Run(); }) {}
+  ~PollLoop() {
+    (void)::eventfd_write(stop_.get(), 1);
+    thread_.join();
+  }
+  PollLoop(const PollLoop&) = delete;
+  PollLoop& operator=(const PollLoop&) = delete;
+
+ private:
+  void Run() {
+    std::array<pollfd, 2> entries = {
+        pollfd{.fd = client_.poll_fd(), .events = POLLIN, .revents = 0},
+        pollfd{.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+    while (client_.status().ok()) {
+      const int ready = ::poll(entries.data(), entries.size(), -1);
+      if (ready < 0 && errno != EINTR) return;
+      if (ready <= 0) continue;
+      if (entries[1].revents != 0) return;
+      (void)client_.Poll();
+    }
+  }
+
+  const Client& client_;
+  const UniqueFd stop_;
+  std::thread thread_;
+};
+
 class LibraryClient : public ClientUnderTest {
  public:
-  explicit LibraryClient(Client client) : client_(std::move(client)) {}
+  explicit LibraryClient(Client client) : client_(std::move(client)) {
+    if (client_.poll_fd() >= 0) loop_.emplace(client_);
+  }
 
   absl::StatusOr<DeviceInfo> GetDeviceInfo() override { return client_.GetDeviceInfo(); }
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) override {
@@ -118,6 +160,49 @@ class LibraryClient : public ClientUnderTest {
     return pages.dirty_count();
   }
 
+  absl::Status MapByDescriptor(const LentMemory& memory, Iova iova) override {
+    FileMemory file;
+    file.memory = memory.bytes();
+    file.fd = memory.fd().get();
+    file.offset = memory.file_offset();
+    VFIO_USER_ASSIGN_OR_RETURN(DmaMapping mapping,
+                               client_.MapFile(file, {.path = DmaPath::kFileIo, .iova = iova}));
+    mappings_.emplace(iova, std::move(mapping));
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> UnmapAndCountDirtyPages(Iova iova) override {
+    const auto found = mappings_.find(iova);
+    if (found == mappings_.end()) return absl::NotFoundError("not mapped");
+    const absl::StatusOr<DirtyPages> pages = found->second.UnmapAndReport(4096);
+    mappings_.erase(found);
+    if (!pages.ok()) return pages.status();
+    return pages->dirty_count();
+  }
+
+  absl::StatusOr<std::vector<uint8_t>> SaveState() override {
+    VFIO_USER_ASSIGN_OR_RETURN(const DeviceMigration migration, client_.OpenMigration());
+    std::vector<uint8_t> state;
+    VFIO_USER_RETURN_IF_ERROR(migration
+                                  .Save([&state](std::span<const std::byte> piece) {
+                                    const auto* const data =
+                                        reinterpret_cast<const uint8_t*>(piece.data());
+                                    state.insert(state.end(), data, data + piece.size());
+                                    return absl::OkStatus();
+                                  })
+                                  .status());
+    return state;
+  }
+  absl::Status LoadState(std::span<const uint8_t> state) override {
+    VFIO_USER_ASSIGN_OR_RETURN(const DeviceMigration migration, client_.OpenMigration());
+    const auto source = [left = std::as_bytes(state)](std::span<std::byte> into) mutable {
+      const size_t bytes = std::min(into.size(), left.size());
+      std::ranges::copy(left.first(bytes), into.begin());
+      left = left.subspan(bytes);
+      return absl::StatusOr<size_t>(bytes);
+    };
+    return migration.Load(source).status();
+  }
+
   absl::Status BindInterrupt(IrqIndex index, uint32_t vector) override {
     VFIO_USER_ASSIGN_OR_RETURN(Interrupt bound, client_.BindInterrupt(index, vector));
     interrupt_ = std::move(bound);
@@ -152,6 +237,8 @@ class LibraryClient : public ClientUnderTest {
   std::vector<Doorbell> doorbells_;
   Mutex mu_;
   std::optional<Region> bar0_ ABSL_GUARDED_BY(mu_);
+  // The last, so that it ends before what it polls.
+  std::optional<PollLoop> loop_;
 };
 
 }  // namespace
@@ -160,7 +247,8 @@ absl::StatusOr<std::unique_ptr<ClientUnderTest>> LibraryAdapter::Connect(
     const std::string& path, const ClientPatience& patience) const {
   VFIO_USER_ASSIGN_OR_RETURN(Client client,
                              Client::Connect(path, {.connect_timeout = patience.connect,
-                                                    .reply_timeout = patience.reply}));
+                                                    .reply_timeout = patience.reply,
+                                                    .dma_service = service_}));
   return std::make_unique<LibraryClient>(std::move(client));
 }
 

@@ -6,17 +6,24 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/client_options.h"
 #include "tests/conformance/client/client_under_test.h"
 
 namespace vfio_user {
 
-// Clients in this process, with a background thread each.
+// Clients in this process. With DmaService::kPoll each has a loop on a thread of the adapter's that
+// polls it, as an application would.
 class LibraryAdapter : public ClientAdapter {
  public:
+  explicit LibraryAdapter(DmaService service = DmaService::kBackgroundThread) : service_(service) {}
+
   absl::StatusOr<std::unique_ptr<ClientUnderTest>> Connect(
       const std::string& path, const ClientPatience& patience) const override;
   bool Can(ClientAbility ability) const override;
   int OpenDescriptors() const override;
+
+ private:
+  DmaService service_;
 };
 
 }  // namespace vfio_user

@@ -74,8 +74,8 @@ absl::Status RunLoss(Stage& stage, const RequestKind& kind, const Loss& loss) {
   const absl::Status got = kind.call(stage);
   VFIO_USER_RETURN_IF_ERROR(Outcome(script));
   const std::vector<StatusCode> gone = {StatusCode::kUnavailable, StatusCode::kDataLoss};
-  VFIO_USER_RETURN_IF_ERROR(whole ? Want("the request", got, {StatusCode::kOk})
-                                  : Want("the request", got, gone));
+  VFIO_USER_RETURN_IF_ERROR(whole && !kind.goes_on ? Want("the request", got, {StatusCode::kOk})
+                                                   : Want("the request", got, gone));
   return stage.CheckClosed(gone);
 }
 

@@ -14,6 +14,7 @@
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/dma_map.h"
 #include "proto_defs/wire/irq.h"
+#include "proto_defs/wire/migration_data.h"
 #include "proto_defs/wire/region_access.h"
 #include "proto_defs/wire/region_info.h"
 #include "proto_defs/wire/wire_writer.h"
@@ -78,7 +79,14 @@ absl::StatusOr<ModelDevice::Response> ModelDevice::Answer(ScriptedPeer::Message&
       return WriteRegion(request);
     case Command::kDeviceReset:
       if (!request.body.empty()) return Malformed("DEVICE_RESET with a body");
+      state_ = MigState::kRunning;
       return Response{};
+    case Command::kDeviceFeature:
+      return AnswerFeature(request);
+    case Command::kMigDataRead:
+      return ReadState(request);
+    case Command::kMigDataWrite:
+      return WriteState(request);
     default:
       return Response{.wire_errno = EINVAL};
   }
@@ -162,7 +170,57 @@ absl::StatusOr<ModelDevice::Response> ModelDevice::UnmapDma(const ScriptedPeer::
     return Response{.wire_errno = ENOENT};
   }
   mappings_.erase(found);
-  return Response{.body = request.body};
+  Response response = {.body = request.body};
+  if (unmap.bitmap) response.body.resize(response.body.size() + unmap.bitmap->size_bytes);
+  return response;
+}
+
+absl::StatusOr<ModelDevice::Response> ModelDevice::AnswerFeature(
+    const ScriptedPeer::Message& request) {
+  VFIO_USER_ASSIGN_OR_RETURN(DeviceFeature asked, DeviceFeature::Parse(request.body));
+  const bool get = asked.ops == FeatureOps(FeatureOp::kGet);
+  if (asked.feature == Feature::kMigration && get) {
+    asked.data = Serialize(MigrationFeature{.flags = MigrationFlags(MigrationFlag::kStopCopy) |
+                                                     MigrationFlag::kPreCopy});
+    return Response{.body = Serialize(asked)};
+  }
+  if (asked.feature == Feature::kMigDeviceState && get) {
+    asked.data = Serialize(MigDeviceState{.state = state_});
+    return Response{.body = Serialize(asked)};
+  }
+  if (asked.ops != FeatureOps(FeatureOp::kSet)) return Response{.wire_errno = EINVAL};
+  switch (asked.feature) {
+    case Feature::kMigDeviceState:
+      return SetState(asked);
+    case Feature::kDmaLoggingStart:
+    case Feature::kDmaLoggingStop:
+      return Response{.body = request.body};
+    default:
+      return Response{.wire_errno = EINVAL};
+  }
+}
+
+absl::StatusOr<ModelDevice::Response> ModelDevice::SetState(const DeviceFeature& asked) {
+  VFIO_USER_ASSIGN_OR_RETURN(const MigDeviceState wanted, MigDeviceState::Parse(asked.data));
+  state_ = wanted.state;
+  if (state_ == MigState::kStopCopy) state_left_ = kStateBytes;
+  return Response{.body = Serialize(asked)};
+}
+
+absl::StatusOr<ModelDevice::Response> ModelDevice::ReadState(const ScriptedPeer::Message& request) {
+  VFIO_USER_ASSIGN_OR_RETURN(const MigDataReadRequest asked,
+                             MigDataReadRequest::Parse(request.body));
+  if (state_ != MigState::kStopCopy) return Response{.wire_errno = EINVAL};
+  const std::vector<uint8_t> piece(std::min(asked.size, state_left_), kStateByte);
+  state_left_ -= static_cast<uint32_t>(piece.size());
+  return Response{.body = Serialize(MigDataReadReply{.data = piece})};
+}
+
+absl::StatusOr<ModelDevice::Response> ModelDevice::WriteState(
+    const ScriptedPeer::Message& request) const {
+  VFIO_USER_RETURN_IF_ERROR(MigDataWriteRequest::Parse(request.body).status());
+  if (state_ != MigState::kResuming) return Response{.wire_errno = EINVAL};
+  return Response{};
 }
 
 absl::Status ModelDevice::Signal(IrqIndex index, uint32_t vector, uint64_t times) const {

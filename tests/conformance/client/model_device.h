@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto_defs/transport/unique_fd.h"
+#include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
 #include "tests/testing/scripted_peer.h"
@@ -18,7 +19,8 @@ namespace vfio_user {
 
 // A PCI device of nine regions, of which BAR 0 has 4 KiB that can be read and written, BAR 2 16 KiB
 // of the same byte, and the configuration space 256 bytes, and of five interrupt types, of which
-// MSI-X has four vectors. Knows the protocol up to DEVICE_RESET. Thread-compatible.
+// MSI-X has four vectors. Logs what it writes, which is nothing, and can be saved and loaded.
+// Thread-compatible.
 class ModelDevice {
  public:
   static constexpr uint32_t kBar0Bytes = 4096;
@@ -29,6 +31,9 @@ class ModelDevice {
   static constexpr uint32_t kMsixVectors = 4;
   // What BAR 0 has at offset 0 until it is written.
   static constexpr uint32_t kFirstRegister = 0x1badb002;
+  // What there is to save of it; it may be loaded with as much of anything.
+  static constexpr uint32_t kStateBytes = 24;
+  static constexpr uint8_t kStateByte = 0x53;
 
   ModelDevice();
 
@@ -52,10 +57,16 @@ class ModelDevice {
   absl::StatusOr<Response> WriteRegion(const ScriptedPeer::Message& request);
   absl::StatusOr<Response> MapDma(const ScriptedPeer::Message& request);
   absl::StatusOr<Response> UnmapDma(const ScriptedPeer::Message& request);
+  absl::StatusOr<Response> AnswerFeature(const ScriptedPeer::Message& request);
+  absl::StatusOr<Response> SetState(const DeviceFeature& asked);
+  absl::StatusOr<Response> ReadState(const ScriptedPeer::Message& request);
+  absl::StatusOr<Response> WriteState(const ScriptedPeer::Message& request) const;
 
   std::vector<uint8_t> bar0_;
   std::map<std::pair<IrqIndex, uint32_t>, UniqueFd> eventfds_;
   std::map<Iova, uint64_t> mappings_;  // Lengths in bytes.
+  MigState state_ = MigState::kRunning;
+  uint32_t state_left_ = 0;  // In bytes, of what is being saved.
 };
 
 }  // namespace vfio_user

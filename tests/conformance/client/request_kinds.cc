@@ -2,11 +2,13 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_info.h"
+#include "tests/conformance/client/model_device.h"
 
 namespace vfio_user {
 namespace {
@@ -80,6 +82,23 @@ std::vector<RequestKind> AllKinds() {
        .command = Command::kDeviceReset,
        .needs = ClientAbility::kReset,
        .call = [](Stage& stage) { return stage.client().Reset(); }},
+      {.family = "mig-data-read",
+       .section = "VFIO_USER_MIG_DATA_READ",
+       .command = Command::kMigDataRead,
+       .needs = ClientAbility::kMigration,
+       .call = [](Stage& stage) { return stage.client().SaveState().status(); },
+       .reply_has_body = true,
+       .goes_on = true},
+      {.family = "mig-data-write",
+       .section = "VFIO_USER_MIG_DATA_WRITE",
+       .command = Command::kMigDataWrite,
+       .needs = ClientAbility::kMigration,
+       .call =
+           [](Stage& stage) {
+             return stage.client().LoadState(
+                 std::vector<uint8_t>(ModelDevice::kStateBytes, ModelDevice::kStateByte));
+           },
+       .goes_on = true},
   };
 }
 

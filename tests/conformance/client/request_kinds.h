@@ -27,6 +27,8 @@ struct RequestKind {
   // Makes the client send one such request, and returns what it says.
   std::function<absl::Status(Stage&)> call{};
   bool reply_has_body = false;
+  // Whether `call` makes more requests after the reply.
+  bool goes_on = false;
   // Whether the device's memory is at stake, so that a client which does not know what became of
   // the request has to close the connection.
   bool outcome_must_be_known = false;

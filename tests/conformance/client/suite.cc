@@ -15,11 +15,12 @@ namespace vfio_user {
 std::vector<ClientCheck> AllClientChecks() {
   std::vector<ClientCheck> all;
   for (auto* const family :
-       {VersionChecks,  CapabilityChecks,   InfoChecks,       RegionCapabilityChecks,
-        EchoChecks,     DmaChecks,          DmaFramingChecks, BrokenReplyChecks,
-        OddReplyChecks, LateReplyChecks,    LostServerChecks, ParallelChecks,
-        LifetimeChecks, ConnectionChecks,   InterruptChecks,  FeatureChecks,
-        DirtyLogChecks, MappedRegionChecks, DoorbellChecks,   ManyWritesChecks}) {
+       {VersionChecks,  CapabilityChecks,  InfoChecks,       RegionCapabilityChecks,
+        EchoChecks,     DmaChecks,         DmaFramingChecks, BrokenReplyChecks,
+        OddReplyChecks, LateReplyChecks,   LostServerChecks, ParallelChecks,
+        LifetimeChecks, ConnectionChecks,  InterruptChecks,  FeatureChecks,
+        DirtyLogChecks, UnmapReportChecks, MigrationChecks,  MappedRegionChecks,
+        DoorbellChecks, ManyWritesChecks}) {
     for (ClientCheck& check : family()) all.push_back(std::move(check));
   }
   return all;

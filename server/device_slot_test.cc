@@ -16,12 +16,12 @@
 #include "gtest/gtest.h"
 #include "proto_defs/wire/device_feature.h"
 #include "proto_defs/wire/device_info.h"
-#include "server/device.h"
 #include "server/events/doorbells.h"
 #include "server/events/event_fd.h"
 #include "server/events/event_poller.h"
 #include "server/migratable.h"
 #include "server/migration/saved_state.h"
+#include "server/still_device.h"
 #include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
@@ -30,7 +30,7 @@ namespace {
 using ::testing::ElementsAre;
 
 // Counts what its one doorbell is rung; the count, as a byte, is its state.
-class CountingDevice final : public Device, private Migratable {
+class CountingDevice final : public StillDevice, private Migratable {
  public:
   CountingDevice() {
     description_.name = "counting";
@@ -38,14 +38,6 @@ class CountingDevice final : public Device, private Migratable {
         {.index = RegionIndex::kBar0, .size = 4096, .doorbells = {{.offset = 0x10, .size = 4}}}};
   }
 
-  const DeviceDescription& description() const override { return description_; }
-  void Attach(DeviceHost&) override {}
-  absl::Status ReadRegion(RegionIndex, uint64_t, std::span<std::byte>) override {
-    return absl::OkStatus();
-  }
-  absl::Status WriteRegion(RegionIndex, uint64_t, std::span<const std::byte>) override {
-    return absl::OkStatus();
-  }
   void RingDoorbell(RegionIndex, uint64_t, uint64_t count) override { rung += count; }
   Migratable* migratable() override { return this; }
   void Reset() override { rung = 0; }
@@ -59,8 +51,6 @@ class CountingDevice final : public Device, private Migratable {
     return std::vector<std::byte>{static_cast<std::byte>(rung)};
   }
   absl::Status Restore(std::span<const std::byte>) override { return absl::OkStatus(); }
-
-  DeviceDescription description_;
 };
 
 // The poller has come to nothing yet: it is in the handler of another event.

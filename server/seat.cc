@@ -98,10 +98,7 @@ void Seat::ServeClient(Socket socket) {
   MessageStream stream(std::move(socket), {});
   absl::StatusOr<AcceptedClient> negotiated = NegotiateVersion(stream, options_.terms);
   if (!negotiated.ok()) {
-    log_.Write(
-        absl::IsUnavailable(negotiated.status())
-            ? "client left without VERSION"
-            : fmt::format("client turned away: {}", std::string(negotiated.status().message())));
+    LogEnd(negotiated.status(), {.left = "left without VERSION", .lost = "turned away"});
     ForgetSocket();
     return;
   }
@@ -110,11 +107,24 @@ void Seat::ServeClient(Socket socket) {
   stream.set_max_message_bytes(
       std::max(options_.terms.max_data_xfer_bytes + kMessageOverheadBytes, kLeastMaxMessageBytes));
   Connection connection(std::move(stream), *std::move(negotiated), *slot_, log_);
-  const absl::Status end = connection.Serve();
-  // To close the socket is how a client leaves: the protocol has no word for it.
-  log_.Write(absl::IsUnavailable(end) ? "client left"
-                                      : fmt::format("client lost: {}", std::string(end.message())));
+  LogEnd(connection.Serve(), {.left = "left", .lost = "lost"});
   ForgetSocket();
+}
+
+void Seat::LogEnd(const absl::Status& end, const EndWords& words) const {
+  bool closed = false;
+  {
+    MutexLock lock(mu_);
+    closed = closed_;
+  }
+  if (closed) {
+    log_.Write("client disconnected: the server stops");
+  } else if (absl::IsUnavailable(end)) {
+    // To close the socket is how a client leaves: the protocol has no word for it.
+    log_.Write(fmt::format("client {}", words.left));
+  } else {
+    log_.Write(fmt::format("client {}: {}", words.lost, std::string(end.message())));
+  }
 }
 
 void Seat::ForgetSocket() {

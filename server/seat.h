@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto_defs/base/mutex.h"
@@ -62,6 +64,12 @@ class Seat {
 
   void RunProtocolThread();
   void ServeClient(Socket socket) ABSL_LOCKS_EXCLUDED(mu_);
+  // What became of a client, where it was not Close that ended its time.
+  struct EndWords {
+    std::string_view left;
+    std::string_view lost;
+  };
+  void LogEnd(const absl::Status& end, const EndWords& words) const ABSL_LOCKS_EXCLUDED(mu_);
   // Before the client's socket is closed.
   void ForgetSocket() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -177,6 +178,14 @@ TEST_F(ServerAnswersTest, KeepsToTheTransferSizeThatTheClientAskedFor) {
   EXPECT_THAT(
       client->ErrorOf(Command::kRegionRead, RawClient::AccessBody(RegionIndex::kBar0, 0, 17)),
       IsOkAndHolds(static_cast<uint32_t>(EINVAL)));
+  const std::vector<uint8_t> data(17, 0xa5);
+  EXPECT_THAT(
+      client->ErrorOf(Command::kRegionWrite,
+                      RawClient::WriteBody(RegionIndex::kBar0, 0, std::span(data).first(16))),
+      IsOkAndHolds(0u));
+  EXPECT_THAT(
+      client->ErrorOf(Command::kRegionWrite, RawClient::WriteBody(RegionIndex::kBar0, 0, data)),
+      IsOkAndHolds(static_cast<uint32_t>(EINVAL)));
 }
 
 TEST_F(ServerAnswersTest, ADescriptorWithAnUnmapIsClosed) {
@@ -246,6 +255,17 @@ TEST_F(ServerInterruptTest, TriggersByLoopbackBeforeTheReply) {
   ASSERT_THAT(client_->ErrorOf(Command::kDeviceSetIrqs, Body(33, 0, 4)), IsOkAndHolds(0u));
 
   EXPECT_EQ(Signals(), 2u);
+}
+
+// As the kernel does it. libvfio-user answers with ENOENT, and has done part of it then.
+TEST_F(ServerInterruptTest, TriggersNothingByLoopbackOfAVectorThatIsNotBound) {
+  ASSERT_THAT(client_->ErrorOf(Command::kDeviceSetIrqs, Body(33, 2, 1)), IsOkAndHolds(0u));
+
+  const FdView fds[] = {event_};
+  ASSERT_THAT(client_->ErrorOf(Command::kDeviceSetIrqs, Body(36, 2, 1), fds), IsOkAndHolds(0u));
+  // Answered behind all signals that were due.
+  ASSERT_THAT(client_->ErrorOf(Command::kDeviceSetIrqs, Body(33, 3, 1)), IsOkAndHolds(0u));
+  EXPECT_EQ(Signals(), 0u);
 }
 
 TEST_F(ServerInterruptTest, UnbindsAndDisables) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,19 +32,22 @@ constexpr uint64_t kBytes = 100000;
 // A device that reads kBytes at kMapped when its BAR0 is written to.
 class ServerDmaPiecesTest : public ServerFixture {
  protected:
-  ServerDmaPiecesTest() {
-    Serve(std::make_unique<ProbeDevice>([](DeviceHost& host, uint64_t, uint64_t) {
+  ServerDmaPiecesTest() { Serve(MakeDevice()); }
+
+  static std::unique_ptr<Device> MakeDevice() {
+    return std::make_unique<ProbeDevice>([](DeviceHost& host, uint64_t, uint64_t) {
       host.Post([&host] {
         std::vector<std::byte> data(kBytes);
         (void)host.dma().Read(kMapped, std::span(data));
       });
       return absl::OkStatus();
-    }));
+    });
   }
 
   // Connects, maps, and starts the transfer.
-  RawClient Start(std::string_view json) {
-    auto client = RawClient::Connect(path(), json);
+  RawClient Start(std::string_view json) { return StartAt(path(), json); }
+  static RawClient StartAt(const std::string& path, std::string_view json) {
+    auto client = RawClient::Connect(path, json);
     EXPECT_THAT(client, IsOk());
     EXPECT_THAT(client->EnableBusMaster(), IsOk());
     DmaMapRequest map;
@@ -82,6 +86,23 @@ TEST_F(ServerDmaPiecesTest, AsksForAsMuchAsWasNegotiatedOnATwin) {
   ScriptedPeer twin(std::move(client.version_fds()[0]));
 
   EXPECT_EQ(NextCount(twin), kBytes);
+}
+
+// libvfio-user counts for the whole process, and its threads take ids from each other.
+TEST_F(ServerDmaPiecesTest, NumbersTheMessagesOfEachConnectionByThemselves) {
+  const std::string other_path = directory_.File("other");
+  ServeAt(other_path, MakeDevice());
+  RawClient one = Start(kPlainJson);
+  RawClient other = StartAt(other_path, kPlainJson);
+
+  for (uint16_t id = 0; id < 4; ++id) {
+    for (RawClient* const client : {&one, &other}) {
+      const auto read = client->peer().Receive();
+      ASSERT_THAT(read, IsOk());
+      EXPECT_EQ(read->header.command, Command::kDmaRead);
+      EXPECT_EQ(read->header.msg_id, id);
+    }
+  }
 }
 
 }  // namespace

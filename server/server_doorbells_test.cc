@@ -23,6 +23,7 @@
 #include "server/device.h"
 #include "server/raw_client.h"
 #include "server/server_fixture.h"
+#include "server/still_device.h"
 #include "tests/testing/fd_count.h"
 #include "tests/testing/status_matchers.h"
 
@@ -35,7 +36,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 // BAR0 has two doorbells, BAR1 one, BAR2 none. A write to BAR2 is waited for.
-class BellDevice final : public Device {
+class BellDevice final : public StillDevice {
  public:
   using Rung = std::tuple<RegionIndex, uint64_t, uint64_t>;
 
@@ -49,11 +50,7 @@ class BellDevice final : public Device {
         {.index = RegionIndex::kBar2, .size = 4096}};
   }
 
-  const DeviceDescription& description() const override { return description_; }
   void Attach(DeviceHost& host) override { host_ = &host; }
-  absl::Status ReadRegion(RegionIndex, uint64_t, std::span<std::byte>) override {
-    return absl::OkStatus();
-  }
   absl::Status WriteRegion(RegionIndex, uint64_t, std::span<const std::byte>) override {
     host_->Post([this] {
       busy_.Put(true);
@@ -72,7 +69,6 @@ class BellDevice final : public Device {
   Mailbox<bool> resets_;
 
  private:
-  DeviceDescription description_;
   DeviceHost* host_ = nullptr;
 };
 

@@ -28,6 +28,7 @@
 namespace vfio_user {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 bool Exists(const std::string& path) {
@@ -126,6 +127,16 @@ TEST_F(ServerLifetimeTest, DisconnectsClientsAndClosesEverythingWhenStopped) {
   negotiating->Close();
   waiting->Close();
   EXPECT_EQ(OpenFdCount(), before);
+}
+
+TEST_F(ServerLifetimeTest, SaysThatItIsTheServerThatEndsTheConnection) {
+  Serve(std::make_unique<ProbeDevice>());
+  auto client = RawClient::Connect(path());
+  ASSERT_THAT(client, IsOk());
+
+  server_->Stop();
+
+  EXPECT_THAT(log(), ElementsAre(HasSubstr("client disconnected: the server stops")));
 }
 
 TEST_F(ServerLifetimeTest, StopsWhileADeviceWaitsForDma) {

@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
+#include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/transport/message_stream.h"
 #include "proto_defs/transport/socket.h"
@@ -90,6 +92,16 @@ class DmaMessengerTest : public testing::Test {
       const DmaWritePiece piece = {to, std::as_bytes(std::span(from))};
       return messenger_->Write({&piece, 1}, cancellation_.Begin());
     });
+  }
+
+  // As many as are in flight at a time.
+  absl::StatusOr<std::vector<ScriptedPeer::Message>> ReceiveEight() {
+    std::vector<ScriptedPeer::Message> requests;
+    while (requests.size() < 8) {
+      VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Message request, client_->Receive());
+      requests.push_back(std::move(request));
+    }
+    return requests;
   }
 
   DmaCancellation cancellation_;
@@ -169,15 +181,11 @@ TEST_F(DmaMessengerTest, KeepsEightMessagesInFlightAndTakesAnyOrder) {
   std::string into(40, ' ');
   auto read = StartRead(Iova{0x1000}, into);
 
-  std::vector<ScriptedPeer::Message> requests;
-  for (int i = 0; i < 8; ++i) {
-    auto request = client_->Receive();
-    ASSERT_THAT(request, IsOk());
-    requests.push_back(*std::move(request));
-  }
+  const auto requests = ReceiveEight();
+  ASSERT_THAT(requests, IsOk());
   for (uint8_t i = 8; i-- > 0;) {
     const std::string data(4, static_cast<char>('a' + i));
-    ASSERT_THAT(client_->Reply(requests[i].header, Body(static_cast<uint8_t>(4 * i), 4, data)),
+    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, data)),
                 IsOk());
   }
   for (uint8_t at = 32; at < 40; at = static_cast<uint8_t>(at + 4)) {
@@ -194,16 +202,12 @@ TEST_F(DmaMessengerTest, ReturnsTheFirstErrorOnceAllAnswersAreThere) {
   std::string into(40, ' ');
   auto read = StartRead(Iova{0x1000}, into);
 
-  std::vector<ScriptedPeer::Message> requests;
-  for (int i = 0; i < 8; ++i) {
-    auto request = client_->Receive();
-    ASSERT_THAT(request, IsOk());
-    requests.push_back(*std::move(request));
-  }
-  ASSERT_THAT(client_->ReplyError(requests[0].header, EFAULT), IsOk());
-  ASSERT_THAT(client_->ReplyError(requests[1].header, EACCES), IsOk());
+  const auto requests = ReceiveEight();
+  ASSERT_THAT(requests, IsOk());
+  ASSERT_THAT(client_->ReplyError((*requests)[0].header, EFAULT), IsOk());
+  ASSERT_THAT(client_->ReplyError((*requests)[1].header, EACCES), IsOk());
   for (uint8_t i = 2; i < 8; ++i) {
-    ASSERT_THAT(client_->Reply(requests[i].header, Body(static_cast<uint8_t>(4 * i), 4, "good")),
+    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, "good")),
                 IsOk());
   }
 
@@ -281,12 +285,8 @@ TEST_F(DmaMessengerTest, WakesATransferThatIsCancelled) {
   ASSERT_NO_FATAL_FAILURE(ReadOnAnotherThread());
   std::string into(40, ' ');
   auto read = StartRead(Iova{0x1000}, into);
-  std::vector<ScriptedPeer::Message> requests;
-  for (int i = 0; i < 8; ++i) {
-    auto request = client_->Receive();
-    ASSERT_THAT(request, IsOk());
-    requests.push_back(*std::move(request));
-  }
+  const auto requests = ReceiveEight();
+  ASSERT_THAT(requests, IsOk());
 
   cancellation_.Cancel();
   messenger_->CancelWaiting();
@@ -295,7 +295,7 @@ TEST_F(DmaMessengerTest, WakesATransferThatIsCancelled) {
   // What was asked for is dropped when it comes, and the channel lives on.
   cancellation_.Resume();
   for (uint8_t i = 0; i < 8; ++i) {
-    ASSERT_THAT(client_->Reply(requests[i].header, Body(static_cast<uint8_t>(4 * i), 4, "late")),
+    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, "late")),
                 IsOk());
   }
   auto written = StartWrite(Iova{0x1020}, "abc");

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@
 #include "proto_defs/wire/dma_map.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/testing/system_call_filter.h"
 
 namespace vfio_user {
 namespace {
@@ -115,6 +117,28 @@ TEST(FileIoTest, SaysThatTheFileHasEnded) {
 
   EXPECT_THAT(ReadFileAt(file, 0, std::span(into).first(3)), IsOk());
   EXPECT_THAT(ReadFileAt(file, 0, into), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+// As when a signal comes while a file system waits for its disk or its server.
+TEST(FileIoTest, GoesOnWhenACallIsInterrupted) {
+  const UniqueFd file = Memfd("abc");
+  std::array<std::byte, 3> bytes = {};
+  absl::Status read;
+  absl::Status written;
+
+  const int reads =
+      RunWithOneFailure(SYS_pread64, EINTR, [&] { read = ReadFileAt(file, 0, bytes); });
+  const int writes =
+      RunWithOneFailure(SYS_pwrite64, EINTR, [&] { written = WriteFileAt(file, 3, bytes); });
+
+  if (reads < 0) GTEST_SKIP() << "no system call can be made to fail here";
+  EXPECT_THAT(read, IsOk());
+  EXPECT_THAT(written, IsOk());
+  EXPECT_EQ(reads, 2);
+  EXPECT_EQ(writes, 2);
+  std::array<char, 7> content = {};
+  EXPECT_EQ(::pread(file.get(), content.data(), content.size(), 0), 6);
+  EXPECT_STREQ(content.data(), "abcabc");
 }
 
 // A child that gives its memory to whoever holds the other end of `socket`, and ends when that end

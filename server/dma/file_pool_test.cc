@@ -1,16 +1,11 @@
 #include "server/dma/file_pool.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/kcmp.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstdlib>
 #include <utility>
 #include <vector>
@@ -23,6 +18,7 @@
 #include "tests/testing/fd_limit.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/testing/system_call_filter.h"
 
 namespace vfio_user {
 namespace {
@@ -126,24 +122,11 @@ TEST(FilePoolTest, RejectsWhatIsNoDescriptor) {
   EXPECT_FALSE(pool.Acquire(UniqueFd()).ok());
 }
 
-// From here on, this process gets EPERM from kcmp(), as in many containers.
-bool RefuseKcmp() {
-  std::array<sock_filter, 4> filter = {{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kcmp, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog program = {.len = filter.size(), .filter = filter.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
 // 0, or the number of what went wrong.
 int PoolInASandbox() {
   const UniqueFd mem = SelfMem(O_RDWR);
   FilePool pool;
-  if (!RefuseKcmp()) return 1;
+  if (!RefuseSystemCall(SYS_kcmp, EPERM)) return 1;
 
   const FilePool::File file = pool.Acquire(Duplicate(mem)).value();
   if (pool.Acquire(Duplicate(mem)).value() != file) return 2;

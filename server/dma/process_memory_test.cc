@@ -1,10 +1,7 @@
 #include "server/dma/process_memory.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,6 +23,7 @@
 #include "proto_defs/transport/unique_fd.h"
 #include "tests/testing/memfd.h"
 #include "tests/testing/memory_lender.h"
+#include "tests/testing/system_call_filter.h"
 
 namespace vfio_user {
 namespace {
@@ -206,27 +204,16 @@ TEST_F(ProcessMemoryTest, MovesNothingOfAProcessThatIsGone) {
   EXPECT_EQ(memory.Write(here, there), 0u);
 }
 
-// From here on, this process gets EPERM from process_vm_readv(), as where ptrace is restricted.
-bool RefuseProcessVm() {
-  std::array<sock_filter, 4> filter = {{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog program = {.len = filter.size(), .filter = filter.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
+// Or where ptrace is restricted.
 TEST_F(ProcessMemoryTest, IsNotFoundInASandboxThatRefusesTheCall) {
   const auto find = [] {
     const UniqueFd mem = Open("/proc/self/mem");
     return ProcessMemory::Find(mem, Self()).has_value();
   };
 
-  EXPECT_EXIT(std::_Exit(find() && RefuseProcessVm() && !find() ? 0 : 1),
-              testing::ExitedWithCode(0), "");
+  const auto refuse = [] { return RefuseSystemCall(SYS_process_vm_readv, EPERM); };
+
+  EXPECT_EXIT(std::_Exit(find() && refuse() && !find() ? 0 : 1), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -19,10 +19,10 @@
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/wire/device_feature.h"
-#include "server/device.h"
 #include "server/events/work_queue.h"
 #include "server/migratable.h"
 #include "server/migration/saved_state.h"
+#include "server/still_device.h"
 #include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
@@ -38,20 +38,11 @@ std::vector<std::byte> BytesOf(std::string_view text) {
 }
 
 // Has a text for its state, and tells what is asked of it.
-class TextDevice final : public Device, private Migratable {
+class TextDevice final : public StillDevice, private Migratable {
  public:
   explicit TextDevice(std::string name) { description_.name = std::move(name); }
 
-  const DeviceDescription& description() const override { return description_; }
-  void Attach(DeviceHost&) override {}
-  absl::Status ReadRegion(RegionIndex, uint64_t, std::span<std::byte>) override {
-    return absl::OkStatus();
-  }
-  absl::Status WriteRegion(RegionIndex, uint64_t, std::span<const std::byte>) override {
-    return absl::OkStatus();
-  }
   Migratable* migratable() override { return this; }
-  void Reset() override {}
 
   std::string text;
   std::vector<std::string> calls;  // On whichever thread; a test waits before it looks.
@@ -71,8 +62,6 @@ class TextDevice final : public Device, private Migratable {
     text.assign(reinterpret_cast<const char*>(state.data()), state.size());
     return absl::OkStatus();
   }
-
-  DeviceDescription description_;
 };
 
 class KeptText final : public ServerKeptState {

@@ -83,13 +83,21 @@ absl::Status IsDoneWhenAnswered(ServerUnderTest& server) {
   return Misbehaved(fmt::format("the command register is {:#x} after the reset", now[0]));
 }
 
+// Not only once the reset is over, which clears the register anyway: posted, the write is still
+// being carried out when the next command comes.
 absl::Status BitReadsAsZero(ServerUnderTest& server) {
   VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_RETURN_IF_ERROR(bench.Reset());
-  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> control,
-                             ReadConfig(bench.client, bench.device_control, 2));
-  if ((control[1] & PCI_EXP_DEVCTL_BCR_FLR >> 8) == 0) return absl::OkStatus();
-  return Misbehaved("the bit that resets reads as 1");
+  for (int i = 0; i < 20; ++i) {
+    VFIO_USER_ASSIGN_OR_RETURN(const WireRequest request, bench.ResetRequest());
+    const MessageHeader posted = {.msg_id = 7, .command = request.command, .no_reply = true};
+    VFIO_USER_RETURN_IF_ERROR(bench.client.SendMessage(posted, request.body));
+    VFIO_USER_ASSIGN_OR_RETURN(const std::vector<uint8_t> control,
+                               ReadConfig(bench.client, bench.device_control, 2));
+    if ((control[1] & PCI_EXP_DEVCTL_BCR_FLR >> 8) == 0) continue;
+    return Misbehaved("the bit that resets reads as 1");
+  }
+  // Which comes after the resets that are under way.
+  return bench.Reset();
 }
 
 // QEMU lets its guest reset the function, and knows of nothing: it maps and binds nothing anew.

@@ -181,7 +181,13 @@ absl::Status ResetLowersTheLine(ServerUnderTest& server) {
   VFIO_USER_RETURN_IF_ERROR(bench.Signalled("when the line went up"));
   VFIO_USER_RETURN_IF_ERROR(bench.client.DoPlain({.command = Command::kDeviceReset}));
   VFIO_USER_RETURN_IF_ERROR(bench.WaitForLine(Line::kDown));
-  return bench.Silent("by a reset");
+  VFIO_USER_RETURN_IF_ERROR(bench.Silent("by a reset"));
+  // The signal has masked it. What is held back by that shows when it is gone.
+  VFIO_USER_RETURN_IF_ERROR(bench.Unmask());
+  VFIO_USER_RETURN_IF_ERROR(bench.Silent("by an unmasking after a reset"));
+  VFIO_USER_RETURN_IF_ERROR(bench.Raise());
+  VFIO_USER_RETURN_IF_ERROR(bench.Signalled("when the line went up after a reset"));
+  return bench.Acknowledge();
 }
 
 // The device keeps its state, and so its line, when a client leaves it.

@@ -1,7 +1,9 @@
 // The log of what the device writes, with a device that can be made to write.
 #include <cstdint>
-#include <string>
+#include <memory>
+#include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,8 +33,8 @@ constexpr uint64_t kBytes = kPages * kPage;
 
 enum class Lending { kByMessage, kByFile };
 
-// A client that has lent two ranges and has what is written to the second logged. Not to be moved
-// once the engine is started.
+// A client that has lent two ranges, to have what is written to the second logged, and the device
+// that writes.
 struct Bench {
   explicit Bench(WireClient connected) : client(std::move(connected)) {}
 
@@ -64,15 +66,33 @@ struct Bench {
         fmt::format("the written pages are {:#x}, want {:#x}", report.bitmap[0], want));
   }
 
+  absl::Status Run(const EngineCopy& copy) { return engine->Run(copy); }
+  absl::Status StopLog() { return client.Do(StopLoggingRequest()).status(); }
+
   WireClient client;
   MessageMemory memory;
   UniqueFd file = MemoryFile(kBytes);
+  std::optional<DmaEngine> engine;  // Of the two above it.
 };
 
-absl::StatusOr<Bench> Prepare(ServerUnderTest& server) {
+absl::StatusOr<std::unique_ptr<Bench>> Prepare(ServerUnderTest& server,
+                                               Lending lending = Lending::kByFile) {
   if (!server.traits().logs_dma) return Skip("the server does not log what the device writes");
   VFIO_USER_ASSIGN_OR_RETURN(WireClient client, server.Connect());
-  return Bench(std::move(client));
+  auto bench = std::make_unique<Bench>(std::move(client));
+  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
+                             DmaEngine::Start(server, bench->client, bench->memory));
+  bench->engine.emplace(std::move(engine));
+  VFIO_USER_RETURN_IF_ERROR(bench->Lend(lending));
+  return bench;
+}
+
+// With the log on, in pages of `page_size` bytes.
+absl::StatusOr<std::unique_ptr<Bench>> PrepareLogging(ServerUnderTest& server,
+                                                      uint64_t page_size = kPage) {
+  VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Bench> bench, Prepare(server));
+  VFIO_USER_RETURN_IF_ERROR(bench->StartLog(page_size));
+  return bench;
 }
 
 // From the second range's page 1, byte 100, on: one page and a little of the next.
@@ -81,69 +101,51 @@ constexpr EngineCopy kOntoTwoPages = {
 constexpr EngineCopy kOntoTheLast = {.source = kFrom, .destination = kTo + 3 * kPage, .bytes = 1};
 
 absl::Status ReportsOnce(ServerUnderTest& server, Lending lending) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(lending));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog());
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTwoPages));
-  VFIO_USER_RETURN_IF_ERROR(InCase(bench.Reports(0b0110), "after the first write"));
-  VFIO_USER_RETURN_IF_ERROR(InCase(bench.Reports(0), "asked for again"));
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTheLast));
-  VFIO_USER_RETURN_IF_ERROR(InCase(bench.Reports(0b1000), "after the second write"));
-  return bench.client.Do(StopLoggingRequest()).status();
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Prepare(server, lending));
+  VFIO_USER_RETURN_IF_ERROR(bench->StartLog());
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTwoPages));
+  VFIO_USER_RETURN_IF_ERROR(InCase(bench->Reports(0b0110), "after the first write"));
+  VFIO_USER_RETURN_IF_ERROR(InCase(bench->Reports(0), "asked for again"));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTheLast));
+  VFIO_USER_RETURN_IF_ERROR(InCase(bench->Reports(0b1000), "after the second write"));
+  return bench->StopLog();
 }
 
 // What the device read, and what it wrote before, is not told.
 absl::Status TellsOfNothingElse(ServerUnderTest& server) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(Lending::kByFile));
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTwoPages));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog());
-  VFIO_USER_RETURN_IF_ERROR(engine.Run({.source = kTo, .destination = kFrom, .bytes = kPage}));
-  VFIO_USER_RETURN_IF_ERROR(bench.Reports(0));
-  return bench.client.Do(StopLoggingRequest()).status();
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Prepare(server));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTwoPages));
+  VFIO_USER_RETURN_IF_ERROR(bench->StartLog());
+  VFIO_USER_RETURN_IF_ERROR(bench->Run({.source = kTo, .destination = kFrom, .bytes = kPage}));
+  VFIO_USER_RETURN_IF_ERROR(bench->Reports(0));
+  return bench->StopLog();
 }
 
 absl::Status ReportsPartOfTheRange(ServerUnderTest& server) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(Lending::kByFile));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog());
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTwoPages));
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, PrepareLogging(server));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTwoPages));
   VFIO_USER_RETURN_IF_ERROR(
-      InCase(bench.Reports(0b10, kPage, 2 * kPage), "of the first two pages"));
+      InCase(bench->Reports(0b10, kPage, 2 * kPage), "of the first two pages"));
   // The one beyond was not asked for, and so is still to be told.
-  VFIO_USER_RETURN_IF_ERROR(InCase(bench.Reports(0b0100), "of all"));
-  return bench.client.Do(StopLoggingRequest()).status();
+  VFIO_USER_RETURN_IF_ERROR(InCase(bench->Reports(0b0100), "of all"));
+  return bench->StopLog();
 }
 
 // libvfio-user's loop over these never ended.
 absl::Status ReportsInOtherPages(ServerUnderTest& server, uint64_t logged, uint64_t reported,
                                  uint8_t want) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(Lending::kByFile));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog(logged));
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTheLast));
-  VFIO_USER_RETURN_IF_ERROR(bench.Reports(want, reported));
-  return bench.client.Do(StopLoggingRequest()).status();
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, PrepareLogging(server, logged));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTheLast));
+  VFIO_USER_RETURN_IF_ERROR(bench->Reports(want, reported));
+  return bench->StopLog();
 }
 
 absl::Status UnmapTells(ServerUnderTest& server) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(Lending::kByFile));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog());
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTwoPages));
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, PrepareLogging(server));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTwoPages));
   VFIO_USER_ASSIGN_OR_RETURN(
       const WireClient::Message reply,
-      bench.client.Do(
+      bench->client.Do(
           UnmapRequest({.argsz = 48, .flags = kUnmapBitmap, .address = kTo, .size = kBytes},
                        {.page_size = kPage, .size_bytes = 8})));
   if (reply.body.size() != 48) {
@@ -152,19 +154,15 @@ absl::Status UnmapTells(ServerUnderTest& server) {
   if (reply.body[40] != 0b0110) {
     return Misbehaved(fmt::format("the written pages are {:#x}, want 0x6", reply.body[40]));
   }
-  return bench.client.Do(StopLoggingRequest()).status();
+  return bench->StopLog();
 }
 
 absl::Status ResetKeepsTheLog(ServerUnderTest& server) {
-  VFIO_USER_ASSIGN_OR_RETURN(Bench bench, Prepare(server));
-  VFIO_USER_ASSIGN_OR_RETURN(DmaEngine engine,
-                             DmaEngine::Start(server, bench.client, bench.memory));
-  VFIO_USER_RETURN_IF_ERROR(bench.Lend(Lending::kByFile));
-  VFIO_USER_RETURN_IF_ERROR(bench.StartLog());
-  VFIO_USER_RETURN_IF_ERROR(engine.Run(kOntoTwoPages));
-  VFIO_USER_RETURN_IF_ERROR(bench.client.DoPlain({.command = Command::kDeviceReset}));
-  VFIO_USER_RETURN_IF_ERROR(bench.Reports(0b0110));
-  return bench.client.Do(StopLoggingRequest()).status();
+  VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, PrepareLogging(server));
+  VFIO_USER_RETURN_IF_ERROR(bench->Run(kOntoTwoPages));
+  VFIO_USER_RETURN_IF_ERROR(bench->client.DoPlain({.command = Command::kDeviceReset}));
+  VFIO_USER_RETURN_IF_ERROR(bench->Reports(0b0110));
+  return bench->StopLog();
 }
 
 constexpr ServerCheck kChecks[] = {

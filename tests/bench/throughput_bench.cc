@@ -16,17 +16,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "benchmark/benchmark.h"
 #include "client/client.h"
 #include "client/client_options.h"
 #include "fmt/format.h"
 #include "proto_defs/transport/unique_fd.h"
-#include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/iova.h"
-#include "server/device.h"
 #include "server/dma_space.h"
-#include "server/pci_description.h"
+#include "server/probe_device.h"
 #include "server/server.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
@@ -66,29 +63,6 @@ void Lend(UniqueFd told, const std::string& path) {
   if (::write(told.get(), &lent, sizeof(lent)) != sizeof(lent)) std::abort();
   while (true) ::pause();
 }
-
-// A device of which only the way to the client's memory is wanted.
-class ReadingDevice final : public Device {
- public:
-  explicit ReadingDevice(DmaSpace*& dma) : dma_(dma) {
-    description_.name = "reading";
-    description_.bars = {{.index = RegionIndex::kBar0, .size = 4096}};
-  }
-
-  const DeviceDescription& description() const override { return description_; }
-  void Attach(DeviceHost& host) override { dma_ = &host.dma(); }
-  absl::Status ReadRegion(RegionIndex, uint64_t, std::span<std::byte>) override {
-    return absl::OkStatus();
-  }
-  absl::Status WriteRegion(RegionIndex, uint64_t, std::span<const std::byte>) override {
-    return absl::OkStatus();
-  }
-  void Reset() override {}
-
- private:
-  DmaSpace*& dma_;
-  DeviceDescription description_;
-};
 
 // Of a path of this library, or of the machine without it.
 enum class Curve { kPath, kLimit };
@@ -145,15 +119,16 @@ int Run(int argc, char** argv) {
   PeerProcess client([&](UniqueFd told) { Lend(std::move(told), path); });
   const UniqueFd tell = client.TakeSocket();
   auto server = Server::Create();
-  DmaSpace* dma = nullptr;
+  auto device = std::make_unique<ProbeDevice>();
+  ProbeDevice& reading = *device;
   LentMemory lent;
-  if (!server.ok() || !(*server)->Listen(path, std::make_unique<ReadingDevice>(dma)).ok() ||
+  if (!server.ok() || !(*server)->Listen(path, std::move(device)).ok() ||
       ::write(tell.get(), "", 1) != 1 || ::read(tell.get(), &lent, sizeof(lent)) != sizeof(lent)) {
     std::abort();
   }
   const UniqueFd mem(
       ::open(fmt::format("/proc/{}/mem", client.pid()).c_str(), O_RDONLY | O_CLOEXEC));
-  RegisterPaths(*dma, lent);
+  RegisterPaths(reading.host().dma(), lent);
   RegisterLimits(client.pid(), mem.get(), lent);
   // Curves, not targets: fewer repetitions are enough.
   return RunBenchmarks(argc, argv, {}, {"--benchmark_repetitions=9", "--benchmark_min_time=0.02"});

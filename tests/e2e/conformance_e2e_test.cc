@@ -1,8 +1,10 @@
 // `vfio-user conformance`: what it prints, and how it ends.
 #include <poll.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -20,15 +23,18 @@
 #include "proto_defs/transport/listener.h"
 #include "proto_defs/transport/message_stream.h"
 #include "proto_defs/transport/socket.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/device_info.h"
 #include "proto_defs/wire/header.h"
 #include "proto_defs/wire/version.h"
 #include "proto_defs/wire/wire_writer.h"
+#include "tests/testing/memfd.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/testing/tool_run.h"
+#include "tools/vfio_user/child_process.h"
 #include "tools/vfio_user/child_server.h"
 
 namespace vfio_user {
@@ -167,8 +173,40 @@ TEST_F(ConformanceE2eTest, PrintsJson) {
   EXPECT_EQ(report["checks"][0]["requirement"], "required");
   EXPECT_EQ(report["checks"][0]["section"], "VFIO_USER_DEVICE_GET_INFO");
   EXPECT_GE(report["required_failed"], 3);
+  EXPECT_EQ(report["not_run"], 0);
   // The lines are there as soon as they are known, on the other stream.
   EXPECT_THAT(run.err, HasSubstr("pass  required     device-info/is-answered\n"));
+}
+
+TEST_F(ConformanceE2eTest, SaysHowFarItWasWhenASignalStopsIt) {
+  auto server = StartServer("null");
+  ASSERT_THAT(server, IsOk());
+  absl::StatusOr<Pipe> lines = MakePipe();
+  ASSERT_THAT(lines, IsOk());
+  const UniqueFd out = Memfd("");
+  absl::StatusOr<ChildProcess> conformance =
+      ChildProcess::Spawn(ToolPath(), {"conformance", server->socket_path(), "--json"},
+                          {-1, out.get(), lines->write_end.get()});
+  ASSERT_THAT(conformance, IsOk());
+  lines->write_end.Reset();
+  std::string said;
+  char c = '\0';
+  while (c != '\n' && ::read(lines->read_end.get(), &c, 1) == 1) said += c;
+  ASSERT_THAT(said, StartsWith("pass"));
+
+  conformance->Signal(SIGINT);
+
+  while (::read(lines->read_end.get(), &c, 1) == 1) said += c;
+  const absl::StatusOr<ProcessEnd> end = conformance->Wait(absl::Seconds(60));
+  ASSERT_THAT(end, IsOk());
+  EXPECT_EQ(end->exit_code, 128 + SIGINT);
+  EXPECT_EQ(end->signal, 0);
+  const Json report = Json::parse(ContentOf(out), nullptr, /*allow_exceptions=*/false);
+  ASSERT_FALSE(report.is_discarded());
+  EXPECT_GE(report["checks"].size(), 1u);
+  EXPECT_EQ(report["failed"], 0);
+  EXPECT_THAT(said, HasSubstr(fmt::format("vfio-user: stopped by SIGINT; {} checks were not run\n",
+                                          report["not_run"].get<int>())));
 }
 
 TEST_F(ConformanceE2eTest, ListsWithoutAServer) {

@@ -34,6 +34,14 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 
+// With its newline; what there is at the end.
+std::string ReadLine(const UniqueFd& pipe) {
+  std::string line;
+  char c = '\0';
+  while (c != '\n' && ::read(pipe.get(), &c, 1) == 1) line += c;
+  return line;
+}
+
 class CopyTest : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_THAT(server_, IsOk()); }
@@ -132,16 +140,16 @@ TEST_F(CopyTest, IsStoppedWhileItWaitsForItsInput) {
   const UniqueFd writer(::open(in_.c_str(), O_WRONLY | O_CLOEXEC));
   ASSERT_TRUE(writer.valid());
   // What it says before it reads.
-  std::string said;
-  char c = '\0';
-  while (c != '\n' && ::read(talk->read_end.get(), &c, 1) == 1) said += c;
-  ASSERT_THAT(said, StartsWith("buffering"));
+  ASSERT_THAT(ReadLine(talk->read_end), StartsWith("buffering"));
 
   copy->Signal(SIGTERM);
 
   const absl::StatusOr<ProcessEnd> end = copy->Wait(absl::Seconds(60));
   ASSERT_THAT(end, IsOk());
-  EXPECT_EQ(end->exit_code, 1);
+  EXPECT_EQ(end->exit_code, 128 + SIGTERM);
+  EXPECT_EQ(end->signal, 0);
+  talk->write_end.Reset();
+  EXPECT_EQ(ReadLine(talk->read_end), "vfio-user: stopped by SIGTERM after 0 B\n");
   // The pipe to read from alone.
   EXPECT_EQ(FilesInDirectory(), 1u);
 }

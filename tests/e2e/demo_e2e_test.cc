@@ -1,4 +1,6 @@
 // `vfio-user demo`, which starts the second process itself.
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -12,6 +14,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "proto_defs/transport/unique_fd.h"
+#include "tests/testing/memfd.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/testing/tool_run.h"
@@ -21,6 +25,7 @@ namespace vfio_user {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -85,8 +90,32 @@ TEST_F(DemoTest, EndsTheServerWhenItIsStopped) {
   const absl::StatusOr<ProcessEnd> end = demo->Wait(absl::Seconds(60));
   ASSERT_THAT(end, IsOk());
   // Whether or not the bytes were there already.
-  EXPECT_LE(end->exit_code, 1);
+  EXPECT_THAT(end->exit_code, AnyOf(0, 128 + SIGINT));
+  EXPECT_EQ(end->signal, 0);
   EXPECT_EQ(::kill(server, 0), -1);
+}
+
+TEST_F(DemoTest, SaysThatItWasStoppedBeforeItHadTheBytes) {
+  const TempDir input;
+  const std::string pipe = input.File("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const UniqueFd err = Memfd("");
+  absl::StatusOr<ChildProcess> demo =
+      ChildProcess::Spawn(ToolPath(), {"demo", "--file", pipe}, {-1, -1, err.get()});
+  ASSERT_THAT(demo, IsOk());
+  const UniqueFd writer(::open(pipe.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(writer.valid());
+  // More than a pipe holds: when all is written, it reads.
+  const std::string data(1 << 20, 'x');
+  ASSERT_EQ(::write(writer.get(), data.data(), data.size()), static_cast<ssize_t>(data.size()));
+
+  demo->Signal(SIGINT);
+
+  const absl::StatusOr<ProcessEnd> end = demo->Wait(absl::Seconds(60));
+  ASSERT_THAT(end, IsOk());
+  EXPECT_EQ(end->exit_code, 128 + SIGINT);
+  EXPECT_EQ(end->signal, 0);
+  EXPECT_EQ(ContentOf(err), "vfio-user: getting the bytes to move: stopped by SIGINT\n");
 }
 
 }  // namespace

@@ -165,7 +165,7 @@ TEST_F(ServeTest, RefusesASocketThatIsServed) {
 
   const ToolRun second = RunTool({"serve", "null", "--socket", path_});
 
-  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_EQ(second.exit_code, 2);
   EXPECT_THAT(second.err, AllOf(testing::StartsWith("vfio-user: "), HasSubstr(path_)));
   EXPECT_EQ(RunTool({"read", path_, "bar0", "0"}).exit_code, 0);
 }
@@ -189,7 +189,7 @@ TEST_F(ServeTest, RefusesAPathThatIsAFile) {
 
   const ToolRun run = RunTool({"serve", "null", "--socket", file});
 
-  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_EQ(run.exit_code, 2);
   EXPECT_THAT(run.err, HasSubstr("in the way; remove it or use another path"));
   EXPECT_TRUE(std::filesystem::is_regular_file(file));
 }
@@ -199,7 +199,7 @@ TEST_F(ServeTest, SaysWhatToDoAboutADirectoryThatIsNotThere) {
   for (const char* const path : {"none/socket", "file/socket"}) {
     const ToolRun run = RunTool({"serve", "null", "--socket", directory_.File(path)});
 
-    EXPECT_EQ(run.exit_code, 1) << path;
+    EXPECT_EQ(run.exit_code, 2) << path;
     EXPECT_THAT(run.err, HasSubstr("its directory is not there; make it or use another path"));
   }
 }

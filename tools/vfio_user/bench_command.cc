@@ -18,6 +18,7 @@
 #include "client/client.h"
 #include "client/region.h"
 #include "fmt/format.h"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/device_info.h"
 #include "tools/report_page/machine.h"
@@ -73,7 +74,7 @@ struct Watch {
 
   absl::Status Check(double share, std::string_view step) const {
     bar.Update(share, step);
-    return stop.Check();
+    return Annotate(stop.Check(), step);
   }
 };
 

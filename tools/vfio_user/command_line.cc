@@ -12,6 +12,7 @@
 #include "fmt/format.h"
 #include "proto_defs/base/errno_status.h"
 #include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/stop_signals.h"
 #include "tools/vfio_user/subcommand.h"
 
 namespace vfio_user {
@@ -19,9 +20,13 @@ namespace {
 
 constexpr char kDescription[] =
     "Devices that other processes serve over the vfio-user protocol, used from the\n"
-    "command line. Data goes to stdout, everything else to stderr. Exit codes: 0\n"
-    "done, 1 the peer or the device refused or broke, 2 the command line was wrong.\n"
-    "Numbers may be decimal or 0x...";
+    "command line. Data goes to stdout, everything else to stderr. Numbers may be\n"
+    "decimal or 0x... Exit codes:\n"
+    "  0        done; for serve: ended by a signal\n"
+    "  1        no server is there, or it, its device or the machine refused or broke\n"
+    "  2        the command line was wrong, or names a file that cannot be read or a\n"
+    "           place where no file, or socket to serve at, can be made\n"
+    "  130, 143 stopped by SIGINT or SIGTERM";
 // That of MODULE.bazel.
 constexpr char kVersion[] = "vfio-user 0.1.0";
 constexpr char kExamples[] =
@@ -64,6 +69,15 @@ absl::Status RunAction(const CLI::App& app, const std::map<std::string, Action>&
   return UsageError("a command is missing; see vfio-user --help");
 }
 
+// Of what `done` came of, if it did not run to its end.
+int ExitCodeOfStop(const absl::Status& done) {
+  const int signal = StopSignalThatCame();
+  const bool says_so = absl::IsCancelled(done);
+  ReportToUser(says_so ? done
+                       : Annotate(done, fmt::format("stopped by {}", StopSignalName(signal))));
+  return kExitStopped + signal;
+}
+
 int ParseAndRun(int argc, const char* const* argv) {
   CLI::App app(kDescription, "vfio-user");
   app.footer(kExamples);
@@ -82,7 +96,8 @@ int ParseAndRun(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return ReportToUser(WrongCommandLine(app, error));
   }
-  return ReportToUser(RunAction(app, actions));
+  const absl::Status done = RunAction(app, actions);
+  return done.ok() || StopSignalThatCame() == 0 ? ReportToUser(done) : ExitCodeOfStop(done);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "tests/conformance/server/suite.h"
 #include "tools/vfio_user/arguments.h"
 #include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/stop_signals.h"
 #include "tools/vfio_user/subcommand.h"
 
 namespace vfio_user {
@@ -37,7 +38,8 @@ constexpr char kExamples[] =
     "  recommended  the specification leaves it open; keeps bad clients harmless\n"
     "  peer quirk   what clients that are in use need beside the specification\n"
     "A check that does not apply to the device is skipped, and says why. Exit code 1\n"
-    "when a required one fails.\n"
+    "when a required one fails. A signal ends it after the check under way, a second\n"
+    "one at once.\n"
     "Examples:\n"
     "  vfio-user conformance --list\n"
     "  vfio-user conformance /tmp/copy.sock\n"
@@ -61,7 +63,8 @@ struct Line {
 
 struct SuiteRun {
   std::vector<Line> lines;
-  std::string gone;  // Since when and why the server takes no client; empty while it does.
+  std::string gone;    // Since when and why the server takes no client; empty while it does.
+  size_t not_run = 0;  // Because a signal came.
 };
 
 std::string_view KindName(Kind kind) {
@@ -106,7 +109,8 @@ std::string Summary(const std::vector<Line>& lines) {
                      RequiredFailures(lines), Count(lines, Kind::kSkipped));
 }
 
-Json Report(const std::vector<Line>& lines) {
+Json Report(const SuiteRun& run) {
+  const std::vector<Line>& lines = run.lines;
   Json checks = Json::array();
   for (const Line& line : lines) {
     checks.push_back({{"name", line.check.name},
@@ -120,7 +124,8 @@ Json Report(const std::vector<Line>& lines) {
           {"passed", Count(lines, Kind::kPassed)},
           {"failed", Count(lines, Kind::kFailed)},
           {"required_failed", RequiredFailures(lines)},
-          {"skipped", Count(lines, Kind::kSkipped)}};
+          {"skipped", Count(lines, Kind::kSkipped)},
+          {"not_run", run.not_run}};
 }
 
 absl::Status List(const std::vector<ServerCheck>& checks, const Arguments& arguments) {
@@ -170,6 +175,11 @@ SuiteRun RunAll(const std::vector<ServerCheck>& checks, const SuiteOptions& opti
       continue;
     }
     const Line line = {check, RunCheck(check, options, traits)};
+    // The one under way counts as not run: it may have failed of the signal.
+    if (StopSignalThatCame() != 0) {
+      run.not_run = checks.size() - run.lines.size();
+      break;
+    }
     add(line);
     const bool suspect =
         line.result.outcome.kind == Kind::kFailed || run.lines.size() == checks.size();
@@ -180,6 +190,10 @@ SuiteRun RunAll(const std::vector<ServerCheck>& checks, const SuiteOptions& opti
 }
 
 absl::Status Judge(const SuiteRun& run) {
+  if (run.not_run > 0) {
+    return absl::CancelledError(fmt::format("stopped by {}; {} checks were not run",
+                                            StopSignalName(StopSignalThatCame()), run.not_run));
+  }
   if (!run.gone.empty()) return absl::UnavailableError(run.gone);
   const size_t required = RequiredFailures(run.lines);
   if (required == 0) return absl::OkStatus();
@@ -200,6 +214,7 @@ absl::Status Conformance(const Arguments& arguments) {
   const SuiteOptions options = {.socket_path = arguments.socket_path,
                                 .patience = absl::Seconds(arguments.timeout_s),
                                 .check_timeout = absl::Seconds(60 + arguments.timeout_s)};
+  VFIO_USER_RETURN_IF_ERROR(NoteStopSignals());
   const absl::StatusOr<ServerTraits> traits = DiscoverTraits(options);
   if (!traits.ok()) {
     // A client of the library says best what is wrong with a socket.
@@ -208,7 +223,7 @@ absl::Status Conformance(const Arguments& arguments) {
   }
   const SuiteRun run = RunAll(checks, options, *traits, arguments.json ? stderr : stdout);
   if (arguments.json) {
-    fmt::print("{}\n", Report(run.lines).dump(2, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", Report(run).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
     fmt::print("{}", Summary(run.lines));
   }

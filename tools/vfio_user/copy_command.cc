@@ -55,8 +55,14 @@ absl::Status CheckNotTheSame(const InputFile& input, const std::string& out) {
       fmt::format("{} and {} are the same file; name another one to write", input.path(), out));
 }
 
-// A connection that broke on the way, with whose it was and what remains to be done.
-absl::Status ExplainLoss(const absl::Status& status, const std::string& socket_path) {
+// A copy that ended after `bytes`: how far it was, or whose connection broke and what remains to be
+// done.
+absl::Status ExplainEnd(const absl::Status& status, uint64_t bytes,
+                        const std::string& socket_path) {
+  if (absl::IsCancelled(status)) {
+    return absl::CancelledError(
+        fmt::format("{} after {}", std::string(status.message()), ByteText(bytes)));
+  }
   // A server may also stop within a message.
   if (!absl::IsUnavailable(status) && !absl::IsDataLoss(status)) return status;
   return absl::UnavailableError(fmt::format("{}: lost the server: {}; start it and the copy again",
@@ -79,19 +85,23 @@ absl::Status Copy(const Arguments& arguments) {
              DmaBuffer::MemoryName(arguments.path), ByteText(buffering.slot_bytes));
 
   const auto start = std::chrono::steady_clock::now();
-  absl::StatusOr<uint64_t> bytes = 0;
+  uint64_t bytes = 0;
+  absl::Status copied;
   {
     ProgressBar bar(STDERR_FILENO, input.size_hint());
-    bytes = copy.Run(input, output, [&](uint64_t done) {
-      bar.Update(done);
-      return stop.Check();
-    });
+    copied = copy.Run(input, output,
+                      [&](uint64_t done) {
+                        bytes = done;
+                        bar.Update(done);
+                        return stop.Check();
+                      })
+                 .status();
   }
-  VFIO_USER_RETURN_IF_ERROR(ExplainLoss(bytes.status(), arguments.socket_path));
+  VFIO_USER_RETURN_IF_ERROR(ExplainEnd(copied, bytes, arguments.socket_path));
   VFIO_USER_RETURN_IF_ERROR(output.Commit());
   const absl::Duration elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
-  fmt::print(stderr, "copied {} by {} in {:.2f} s, {}\n", ByteText(*bytes),
-             DmaPathName(copy.path()), absl::ToDoubleSeconds(elapsed), RateText(*bytes, elapsed));
+  fmt::print(stderr, "copied {} by {} in {:.2f} s, {}\n", ByteText(bytes), DmaPathName(copy.path()),
+             absl::ToDoubleSeconds(elapsed), RateText(bytes, elapsed));
   return absl::OkStatus();
 }
 

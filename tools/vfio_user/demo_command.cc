@@ -15,6 +15,7 @@
 #include "client/client_options.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "proto_defs/base/errno_status.h"
 #include "proto_defs/base/status_macros.h"
 #include "tools/vfio_user/arguments.h"
 #include "tools/vfio_user/byte_text.h"
@@ -45,11 +46,24 @@ struct Arguments {
   bool json = false;
 };
 
-absl::StatusOr<std::vector<std::byte>> LoadData(const Arguments& arguments) {
+// What was done, and why no more.
+struct DemoRun {
+  std::vector<RoundTrip> results;
+  absl::Status status;
+};
+
+absl::StatusOr<std::optional<InputFile>> OpenFile(const Arguments& arguments) {
   if (arguments.size == 0) return UsageError("--size is 0, want at least 1; give one like 64M");
-  if (arguments.file.empty()) return PseudoRandomBytes(arguments.size);
+  if (arguments.file.empty()) return std::nullopt;
   VFIO_USER_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(arguments.file));
-  return file.ReadAll();
+  return file;
+}
+
+absl::StatusOr<std::vector<std::byte>> LoadData(std::optional<InputFile>& file, uint64_t size,
+                                                const StopSignals& stop) {
+  if (!file) return PseudoRandomBytes(size, [&] { return stop.Check(); });
+  file->StopAt(stop);
+  return file->ReadAll();
 }
 
 void PrintTable(const std::vector<RoundTrip>& results) {
@@ -76,9 +90,22 @@ void PrintJson(const std::vector<RoundTrip>& results) {
   fmt::print("{}\n", list.dump(2));
 }
 
-absl::StatusOr<std::vector<RoundTrip>> RunPaths(const Arguments& arguments,
-                                                const std::vector<std::byte>& data,
-                                                const StopSignals& stop) {
+DemoRun RunPaths(const Arguments& arguments, const std::vector<std::byte>& data,
+                 const Client& client, const StopSignals& stop) {
+  DemoRun run;
+  for (const DmaPath path : {DmaPath::kFileIo, DmaPath::kMmap, DmaPath::kMessage}) {
+    if (arguments.path.value_or(path) != path) continue;
+    const absl::StatusOr<RoundTrip> result =
+        RunRoundTrip(client, data, path, [&] { return stop.Check(); });
+    run.status = Annotate(result.status(), DmaPathName(path));
+    if (!result.ok()) break;
+    run.results.push_back(*result);
+  }
+  return run;
+}
+
+absl::StatusOr<DemoRun> RunWithServer(const Arguments& arguments,
+                                      const std::vector<std::byte>& data, const StopSignals& stop) {
   VFIO_USER_ASSIGN_OR_RETURN(ChildServer server, ChildServer::Start({}));
   fmt::print(stderr,
              "A second process (pid {}) serves a dma-copy device. It moves {} out of this "
@@ -86,32 +113,29 @@ absl::StatusOr<std::vector<RoundTrip>> RunPaths(const Arguments& arguments,
              "once for each path.\n",
              server.process().pid(), ByteText(data.size()));
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(server.socket_path()));
-  std::vector<RoundTrip> results;
-  for (const DmaPath path : {DmaPath::kFileIo, DmaPath::kMmap, DmaPath::kMessage}) {
-    if (arguments.path.value_or(path) != path) continue;
-    VFIO_USER_ASSIGN_OR_RETURN(const RoundTrip result,
-                               RunRoundTrip(client, data, path, [&] { return stop.Check(); }));
-    results.push_back(result);
-  }
-  VFIO_USER_RETURN_IF_ERROR(server.Stop());
-  return results;
+  DemoRun run = RunPaths(arguments, data, client, stop);
+  run.status.Update(server.Stop());
+  return run;
 }
 
 absl::Status Demo(const Arguments& arguments) {
-  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<std::byte> data, LoadData(arguments));
+  VFIO_USER_ASSIGN_OR_RETURN(std::optional<InputFile> file, OpenFile(arguments));
+  // Not before: to open a pipe waits for whoever is at its other end.
   VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
-  VFIO_USER_ASSIGN_OR_RETURN(const std::vector<RoundTrip> results, RunPaths(arguments, data, stop));
+  const absl::StatusOr<std::vector<std::byte>> data = LoadData(file, arguments.size, stop);
+  VFIO_USER_RETURN_IF_ERROR(Annotate(data.status(), "getting the bytes to move"));
+  VFIO_USER_ASSIGN_OR_RETURN(const DemoRun run, RunWithServer(arguments, *data, stop));
   if (arguments.json) {
-    PrintJson(results);
-  } else {
-    PrintTable(results);
+    PrintJson(run.results);
+  } else if (!run.results.empty()) {
+    PrintTable(run.results);
   }
-  for (const RoundTrip& result : results) {
+  for (const RoundTrip& result : run.results) {
     if (result.verified) continue;
     return absl::DataLossError(fmt::format("the bytes came back changed by {}; please report this",
                                            DmaPathName(result.path)));
   }
-  return absl::OkStatus();
+  return run.status;
 }
 
 }  // namespace

@@ -9,8 +9,12 @@
 namespace vfio_user {
 
 inline constexpr int kExitDone = 0;
-inline constexpr int kExitRefused = 1;  // The peer, the device or the machine refused or broke.
-inline constexpr int kExitUsage = 2;    // The command line was wrong.
+// No server is there, or it, its device or the machine refused or broke.
+inline constexpr int kExitRefused = 1;
+// The command line was wrong, or names a file that cannot be read or a place where none can be
+// made.
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitStopped = 128;  // And the number of the signal, as shells say it.
 
 // A status for a command line that cannot be carried out as it stands. The code alone would not
 // tell: a device may answer InvalidArgument too.

@@ -26,6 +26,7 @@
 #include "proto_defs/wire/limits.h"
 #include "tools/vfio_user/arguments.h"
 #include "tools/vfio_user/exit_code.h"
+#include "tools/vfio_user/stop_signals.h"
 #include "tools/vfio_user/subcommand.h"
 
 namespace vfio_user {
@@ -51,6 +52,12 @@ struct Arguments {
   bool mask = false;
   bool unmask = false;
   bool json = false;
+};
+
+// What a wait for an interrupt has to look at, too.
+struct Watched {
+  const Client& client;
+  const StopSignals& stop;
 };
 
 // What CLI::Option::check() takes: empty for what --wait understands.
@@ -101,8 +108,9 @@ absl::Status List(const Client& client, const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-// An Interrupt does not notice a lost connection, so that it is looked at now and then.
-absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, const Arguments& arguments,
+// An Interrupt notices neither a lost connection nor a signal, so that these are looked for now and
+// then.
+absl::StatusOr<uint64_t> WaitWhileConnected(const Watched& watched, const Arguments& arguments,
                                             Interrupt& interrupt) {
   const absl::Duration timeout = absl::Seconds(*arguments.wait_seconds);
   constexpr absl::Duration kLookEvery = absl::Milliseconds(200);
@@ -111,8 +119,9 @@ absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, const Argument
     const absl::Duration left = end - absl::Now();
     absl::StatusOr<uint64_t> signals = interrupt.Wait(std::min(left, kLookEvery));
     if (!absl::IsDeadlineExceeded(signals.status())) return signals;
-    VFIO_USER_RETURN_IF_ERROR(
-        Annotate(client.status(), fmt::format("{}: lost the server", arguments.socket_path)));
+    VFIO_USER_RETURN_IF_ERROR(Annotate(watched.client.status(),
+                                       fmt::format("{}: lost the server", arguments.socket_path)));
+    VFIO_USER_RETURN_IF_ERROR(watched.stop.Check());
     if (left <= kLookEvery) {
       return absl::DeadlineExceededError(fmt::format("no interrupt {} {} in {}", interrupt.index(),
                                                      interrupt.vector(),
@@ -121,9 +130,9 @@ absl::StatusOr<uint64_t> WaitWhileConnected(const Client& client, const Argument
   }
 }
 
-absl::Status Wait(const Client& client, const Arguments& arguments, Interrupt& interrupt) {
+absl::Status Wait(const Watched& watched, const Arguments& arguments, Interrupt& interrupt) {
   VFIO_USER_ASSIGN_OR_RETURN(const uint64_t signals,
-                             WaitWhileConnected(client, arguments, interrupt));
+                             WaitWhileConnected(watched, arguments, interrupt));
   if (arguments.json) {
     const nlohmann::ordered_json all = {
         {"type", ToText(interrupt.index())}, {"vector", interrupt.vector()}, {"signals", signals}};
@@ -134,9 +143,10 @@ absl::Status Wait(const Client& client, const Arguments& arguments, Interrupt& i
   return absl::OkStatus();
 }
 
-absl::Status Act(const Client& client, const Arguments& arguments) {
+absl::Status Act(const Watched& watched, const Arguments& arguments) {
   const auto vector = static_cast<uint32_t>(*arguments.vector);
-  VFIO_USER_ASSIGN_OR_RETURN(const InterruptType type, client.OpenInterrupts(*arguments.type));
+  VFIO_USER_ASSIGN_OR_RETURN(const InterruptType type,
+                             watched.client.OpenInterrupts(*arguments.type));
   std::optional<Interrupt> interrupt;
   if (arguments.wait_seconds) {
     VFIO_USER_ASSIGN_OR_RETURN(Interrupt bound, type.Bind(vector));
@@ -145,13 +155,14 @@ absl::Status Act(const Client& client, const Arguments& arguments) {
   if (arguments.mask) VFIO_USER_RETURN_IF_ERROR(type.Mask(vector, 1));
   if (arguments.unmask) VFIO_USER_RETURN_IF_ERROR(type.Unmask(vector, 1));
   if (arguments.trigger) VFIO_USER_RETURN_IF_ERROR(type.Trigger(vector, 1));
-  return interrupt ? Wait(client, arguments, *interrupt) : absl::OkStatus();
+  return interrupt ? Wait(watched, arguments, *interrupt) : absl::OkStatus();
 }
 
 absl::Status Irq(const Arguments& arguments) {
   VFIO_USER_RETURN_IF_ERROR(CheckUsage(arguments));
+  VFIO_USER_ASSIGN_OR_RETURN(const StopSignals stop, StopSignals::Block());
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
-  return arguments.type ? Act(client, arguments) : List(client, arguments);
+  return arguments.type ? Act({client, stop}, arguments) : List(client, arguments);
 }
 
 }  // namespace

@@ -80,9 +80,19 @@ void FillUnlike(std::span<const std::byte> data, std::span<std::byte> out) {
 }
 
 std::vector<std::byte> PseudoRandomBytes(size_t count) {
-  std::vector<std::byte> bytes(count);
+  return *PseudoRandomBytes(count, [] { return absl::OkStatus(); });
+}
+
+absl::StatusOr<std::vector<std::byte>> PseudoRandomBytes(
+    size_t count, const std::function<absl::Status()>& check) {
+  std::vector<std::byte> bytes;
+  bytes.reserve(count);
   std::mt19937_64 engine(1);
   for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
+    if (i % kPieceBytes == 0) {
+      VFIO_USER_RETURN_IF_ERROR(check());
+      bytes.resize(std::min<size_t>(count, i + kPieceBytes));
+    }
     const uint64_t word = engine();
     std::memcpy(bytes.data() + i, &word, std::min(sizeof(word), count - i));
   }

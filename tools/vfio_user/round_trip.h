@@ -32,6 +32,10 @@ absl::StatusOr<RoundTrip> RunRoundTrip(const Client& client, std::span<const std
 // The same bytes each time, without a pattern that a misplaced piece would fit.
 std::vector<std::byte> PseudoRandomBytes(size_t count);
 
+// The same, of which `check` is called now and then; its error is returned.
+absl::StatusOr<std::vector<std::byte>> PseudoRandomBytes(
+    size_t count, const std::function<absl::Status()>& check);
+
 // Makes every byte of `out`, which has the size of `data`, differ from what is to come there, so
 // that none can be right by accident.
 void FillUnlike(std::span<const std::byte> data, std::span<std::byte> out);

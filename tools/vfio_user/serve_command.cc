@@ -128,6 +128,12 @@ absl::StatusOr<std::unique_ptr<Device>> Make(const DeviceEntry& entry, const Arg
   return device;
 }
 
+// Like a file that cannot be made: the place that was named is wrong, whoever is there.
+absl::Status CheckPlace(const absl::Status& listening) {
+  const bool usable = listening.ok() || absl::IsResourceExhausted(listening);
+  return usable ? listening : UsageError(std::string(listening.message()));
+}
+
 absl::Status Serve(const Arguments& arguments) {
   if (arguments.list) return List();
   VFIO_USER_ASSIGN_OR_RETURN(const DeviceEntry* const entry, CheckArguments(arguments));
@@ -145,7 +151,7 @@ absl::Status Serve(const Arguments& arguments) {
                                : fmt::format(", DMA mask {:#x}", arguments.dma_mask);
   for (const std::string& path : arguments.socket_paths) {
     VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Make(*entry, arguments));
-    VFIO_USER_RETURN_IF_ERROR(server->Listen(path, std::move(device)));
+    VFIO_USER_RETURN_IF_ERROR(CheckPlace(server->Listen(path, std::move(device))));
     fmt::print(stderr, "serving {} at {}{}\n", entry->name, path, mask);
   }
   return WaitForTheEnd(signals, arguments);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -103,11 +104,15 @@ int ParseAndRun(int argc, const char* const* argv) {
 }  // namespace
 
 int RunCommandLine(int argc, const char* const* argv) {
+  const absl::Status no_memory =
+      absl::ResourceExhaustedError("no memory for this; use less data at a time");
   try {
     return ParseAndRun(argc, argv);
   } catch (const std::bad_alloc&) {
-    return ReportToUser(
-        absl::ResourceExhaustedError("no memory for this; use less data at a time"));
+    return ReportToUser(no_memory);
+  } catch (const std::length_error&) {
+    // More than a vector can ever have, as --size may ask for.
+    return ReportToUser(no_memory);
   }
 }
 

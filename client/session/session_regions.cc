@@ -39,13 +39,14 @@ absl::StatusOr<Reply> ParseReply(std::string_view message, std::span<const uint8
   if (body.size() > kMaxRegionInfoBytes) {
     return AboveLimit(message, "size of the body", body.size(), kMaxRegionInfoBytes);
   }
-  VFIO_USER_ASSIGN_OR_RETURN(Reply reply, Reply::Parse(body));
-  if (reply.index != index) {
-    return WrongEcho(message, "index", static_cast<uint32_t>(reply.index),
+  absl::StatusOr<Reply> reply = Reply::Parse(body);
+  if (!reply.ok()) return reply;
+  if (reply->index != index) {
+    return WrongEcho(message, "index", static_cast<uint32_t>(reply->index),
                      static_cast<uint32_t>(index));
   }
-  if (reply.argsz > kMaxRegionInfoBytes) {
-    return AboveLimit(message, "argsz", reply.argsz, kMaxRegionInfoBytes);
+  if (reply->argsz > kMaxRegionInfoBytes) {
+    return AboveLimit(message, "argsz", reply->argsz, kMaxRegionInfoBytes);
   }
   return reply;
 }

@@ -120,6 +120,13 @@ TEST(CommandLineTest, RejectsWhatNoCommandTakes) {
   }
 }
 
+TEST(CommandLineTest, RefusesASizeThatNoMemoryHas) {
+  const ToolRun run = RunTool({"demo", "--size", "17179869183G"});
+
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, AllOf(IsOneErrorLine(), HasSubstr("no memory for this; use less data")));
+}
+
 TEST(CommandLineTest, NamesTheKnownDevicesWhenOneIsNotKnown) {
   const ToolRun run = RunTool({"serve", "toaster", "--socket", "a"});
 

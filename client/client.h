@@ -71,8 +71,7 @@ class Client {
   bool has_twin_socket() const;
 
   absl::StatusOr<DeviceInfo> GetDeviceInfo() const;
-  // NotFound for an index that the device
-  // does not have.
+  // NotFound for an index that the device does not have.
   absl::StatusOr<RegionInfo> GetRegionInfo(RegionIndex index) const;
   absl::StatusOr<IrqInfo> GetIrqInfo(IrqIndex index) const;
 
@@ -107,7 +106,7 @@ class Client {
 
   // The same for many buffers, in their order, with few waits for all of them where the server has
   // a twin socket. All or none: on an error those that were mapped are unmapped again.
-  // InvalidArgument for a single bus address. Each keeps its own path; nearly always it is the
+  // InvalidArgument for one bus address for several. Each keeps its own path; nearly always it is the
   // first one's.
   absl::StatusOr<std::vector<DmaMapping>> MapMany(std::span<const std::span<std::byte>> buffers,
                                                   const MapOptions& options = {}) const;

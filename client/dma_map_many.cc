@@ -1,5 +1,8 @@
 // Many mappings with few waits: DmaMapper::MapMany.
+#include <algorithm>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -11,6 +14,12 @@
 #include "proto_defs/base/status_macros.h"
 
 namespace vfio_user {
+namespace {
+
+// About as many as are under way at a time.
+constexpr size_t kLeastBatch = 64;
+
+}  // namespace
 
 absl::StatusOr<std::vector<DmaMapping>> DmaMapper::MapMany(
     std::span<const std::span<std::byte>> buffers, const MapOptions& options) {
@@ -54,13 +63,20 @@ absl::Status DmaMapper::Place(std::span<const std::span<std::byte>> buffers,
 }
 
 absl::Status DmaMapper::MapPlaced(std::span<Placed> placed, DmaPath path) {
+  size_t batch = kLeastBatch;
   for (size_t i = 0; i < placed.size(); ++i) {
     Placed& one = placed[i];
     if (one.path) continue;
     // One by itself finds the path that the server takes, also anew after a refusal.
     VFIO_USER_ASSIGN_OR_RETURN(const Ladder ladder, LadderFor({.memory = one.memory}, path));
     VFIO_USER_ASSIGN_OR_RETURN(one.path, Climb(ladder, one.iova, one.memory));
-    VFIO_USER_RETURN_IF_ERROR(MapAlike(*one.path, placed.subspan(i + 1)));
+    const std::span<Placed> behind = placed.subspan(i + 1);
+    const std::span<Placed> alike = behind.first(std::min(batch, behind.size()));
+    VFIO_USER_RETURN_IF_ERROR(MapAlike(*one.path, alike));
+    // Requests are made out for a batch and end with the first that is refused: if that were for
+    // all the rest, a server that refuses often would cost time in proportion to their square.
+    const bool all = std::ranges::all_of(alike, [](const Placed& p) { return p.path.has_value(); });
+    batch = all ? 2 * batch : kLeastBatch;
   }
   return absl::OkStatus();
 }

@@ -5,24 +5,28 @@
 #include <cstdint>
 #include <future>
 #include <memory>
-#include <optional>
+#include <numeric>
+#include <set>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/client_options.h"
 #include "client/dma/dma_table.h"
 #include "client/dma_mapper.h"
 #include "client/dma_mapping.h"
 #include "client/session/scripted_server.h"
 #include "client/session/session.h"
+#include "client/session/session_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/dma_map.h"
+#include "proto_defs/wire/header.h"
 #include "proto_defs/wire/iova.h"
 #include "tests/testing/scripted_peer.h"
 #include "tests/testing/status_matchers.h"
@@ -32,30 +36,27 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+using ::testing::UnorderedElementsAreArray;
 
 using Messages = std::vector<ScriptedPeer::Message>;
 
 constexpr size_t kBufferBytes = 100;
+constexpr size_t kMostBuffers = 300;
 
-// Four buffers, each at its own address, with the addresses of the requests as their numbers.
-class DmaMapManyTest : public testing::Test {
+// Buffers, each at its own address, with the addresses of the requests as their numbers.
+class DmaMapManyTest : public SessionFixture {
  protected:
-  void SetUp() override { Start(kTwinGranted); }
-  // A mapping that a failed test left must not wait for a server that does not answer.
-  void TearDown() override { server_->Close(); }
+  void SetUp() override { StartMapper(kTwinGranted); }
 
-  void Start(const std::string& version_json) {
-    absl::StatusOr<ScriptedSession> started = StartScriptedSession(version_json);
-    ASSERT_THAT(started, IsOk());
-    server_.emplace(std::move(started->server));
-    twin_ = std::move(started->twin);
-    session_ = std::move(started->session);
+  void StartMapper(const std::string& version_json, const SessionOptions& options = {}) {
+    Start(version_json, options);
     mapper_ = DmaMapper::Create(session_, absl::OkStatus());
   }
 
-  std::vector<std::span<std::byte>> Buffers() {
+  std::vector<std::span<std::byte>> Buffers(size_t count = 4) {
     std::vector<std::span<std::byte>> buffers;
-    for (size_t i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < count; ++i) {
       buffers.push_back(std::span(memory_).subspan(i * kBufferBytes, kBufferBytes));
     }
     return buffers;
@@ -73,10 +74,7 @@ class DmaMapManyTest : public testing::Test {
     return buffers;
   }
 
-  std::array<std::byte, 4 * kBufferBytes> memory_ = {};
-  std::optional<ScriptedPeer> server_;
-  std::optional<ScriptedPeer> twin_;
-  std::shared_ptr<Session> session_;
+  std::array<std::byte, kMostBuffers* kBufferBytes> memory_ = {};
   std::shared_ptr<DmaMapper> mapper_;
 };
 
@@ -125,7 +123,7 @@ TEST_F(DmaMapManyTest, UnmapsThoseThatWereMadeWhenOneIsRefused) {
   const absl::StatusOr<Messages> requests = served.get();
   ASSERT_THAT(requests, IsOk());
   EXPECT_THAT(BuffersOf(*requests, Command::kDmaMap), ElementsAre(0, 1, 2, 3, 2));
-  EXPECT_THAT(BuffersOf(*requests, Command::kDmaUnmap), ::testing::UnorderedElementsAre(0, 1, 3));
+  EXPECT_THAT(BuffersOf(*requests, Command::kDmaUnmap), UnorderedElementsAre(0, 1, 3));
   EXPECT_EQ(session_->dma_table().size(), 0u);
 }
 
@@ -143,7 +141,7 @@ TEST_F(DmaMapManyTest, TakesAnotherPathForOneThatTheServerHasNoRoomFor) {
 }
 
 TEST_F(DmaMapManyTest, AsksForOneAfterTheOtherWithoutATwin) {
-  Start(kNoTwin);
+  StartMapper(kNoTwin);
   ServedRequests served = AnswerAll(*server_, {0, 0, EEXIST, EEXIST, 0, 0});
 
   EXPECT_THAT(mapper_->MapMany(Buffers(), {}).status(), StatusIs(absl::StatusCode::kAlreadyExists));
@@ -151,6 +149,81 @@ TEST_F(DmaMapManyTest, AsksForOneAfterTheOtherWithoutATwin) {
   const absl::StatusOr<Messages> requests = served.get();
   ASSERT_THAT(requests, IsOk());
   EXPECT_THAT(BuffersOf(*requests, Command::kDmaMap), ElementsAre(0, 1, 2, 2));
+}
+
+TEST_F(DmaMapManyTest, MapsEachOnceWhenEverySecondIsRefusedAtFirst) {
+  std::vector<int> mapped;
+  std::vector<int> unmapped;
+  auto served = std::async(std::launch::async, [&] {
+    std::set<int> asked;
+    while (true) {
+      Messages request(1);
+      absl::StatusOr<ScriptedPeer::Message> received = server_->Receive();
+      if (!received.ok()) return;
+      request[0] = *std::move(received);
+      const MessageHeader header = request[0].header;
+      const int buffer = BuffersOf(request, header.command).at(0);
+      const bool refuse = asked.insert(buffer).second && buffer % 2 == 1;
+      if (!refuse) (header.command == Command::kDmaMap ? mapped : unmapped).push_back(buffer);
+      EXPECT_THAT(refuse ? server_->ReplyError(header, ENOSPC) : server_->Reply(header), IsOk());
+    }
+  });
+  {
+    const auto mappings = mapper_->MapMany(Buffers(kMostBuffers), {});
+    ASSERT_THAT(mappings, IsOk());
+    EXPECT_EQ(mappings->size(), kMostBuffers);
+  }
+  server_->Shutdown();
+  served.get();
+
+  std::vector<int> all(kMostBuffers);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_THAT(mapped, UnorderedElementsAreArray(all));
+  EXPECT_THAT(unmapped, UnorderedElementsAreArray(all));
+}
+
+TEST_F(DmaMapManyTest, TakesAnswersInAnyOrderForTheirOwnBuffers) {
+  // The one that is refused is answered between the others, and again when it asks by itself.
+  auto served = std::async(std::launch::async, [this]() -> absl::StatusOr<Messages> {
+    Messages requests;
+    VFIO_USER_ASSIGN_OR_RETURN(const ScriptedPeer::Message first, server_->Receive());
+    VFIO_USER_RETURN_IF_ERROR(server_->Reply(first.header));
+    for (int i = 0; i < 3; ++i) {
+      VFIO_USER_ASSIGN_OR_RETURN(requests.emplace_back(), server_->Receive());
+    }
+    VFIO_USER_RETURN_IF_ERROR(server_->Reply(requests[2].header));
+    VFIO_USER_RETURN_IF_ERROR(server_->ReplyError(requests[0].header, EEXIST));
+    VFIO_USER_RETURN_IF_ERROR(server_->Reply(requests[1].header));
+    VFIO_USER_ASSIGN_OR_RETURN(requests.emplace_back(), server_->Receive());
+    VFIO_USER_RETURN_IF_ERROR(server_->ReplyError(requests.back().header, EEXIST));
+    for (int i = 0; i < 3; ++i) {
+      VFIO_USER_ASSIGN_OR_RETURN(requests.emplace_back(), server_->Receive());
+      VFIO_USER_RETURN_IF_ERROR(server_->Reply(requests.back().header));
+    }
+    return requests;
+  });
+
+  EXPECT_THAT(mapper_->MapMany(Buffers(), {}).status(), StatusIs(absl::StatusCode::kAlreadyExists));
+
+  const absl::StatusOr<Messages> requests = served.get();
+  ASSERT_THAT(requests, IsOk());
+  EXPECT_THAT(BuffersOf(*requests, Command::kDmaMap), ElementsAre(1, 2, 3, 1));
+  EXPECT_THAT(BuffersOf(*requests, Command::kDmaUnmap), UnorderedElementsAre(0, 2, 3));
+  EXPECT_EQ(session_->dma_table().size(), 0u);
+}
+
+TEST_F(DmaMapManyTest, EndsTheConnectionWhenAnAnswerIsLate) {
+  StartMapper(kTwinGranted, {.reply_timeout = absl::Milliseconds(200)});
+  ServedRequest served = AnswerNext(*server_);
+
+  // What became of the others nobody knows, so the memory may be given back only with the server's
+  // connection gone.
+  EXPECT_THAT(mapper_->MapMany(Buffers(), {}).status(),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("DMA_MAP")));
+
+  EXPECT_THAT(served.get(), IsOk());
+  EXPECT_THAT(session_->status(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_EQ(session_->dma_table().size(), 0u);
 }
 
 TEST_F(DmaMapManyTest, LeavesNothingWhenTheServerDies) {

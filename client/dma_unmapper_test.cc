@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <future>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,6 +21,7 @@
 #include "client/dma_mapping.h"
 #include "client/session/scripted_server.h"
 #include "client/session/session.h"
+#include "client/session/session_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
@@ -42,18 +42,12 @@ using Messages = std::vector<ScriptedPeer::Message>;
 
 constexpr uint64_t kPage = 4096;
 
-class DmaUnmapperTest : public testing::Test {
+class DmaUnmapperTest : public SessionFixture {
  protected:
   void SetUp() override {
-    absl::StatusOr<ScriptedSession> started = StartScriptedSession(kTwinGranted);
-    ASSERT_THAT(started, IsOk());
-    server_.emplace(std::move(started->server));
-    twin_.emplace(*std::move(started->twin));
-    session_ = std::move(started->session);
+    SessionFixture::SetUp();
     mapper_ = DmaMapper::Create(session_, absl::OkStatus());
   }
-  // A mapping that a failed test left must not wait for a server that does not answer.
-  void TearDown() override { server_->Close(); }
 
   absl::StatusOr<DmaMapping> MapAt(uint64_t iova, DmaPath path = DmaPath::kAuto) {
     return mapper_->Map(std::span<std::byte>(buffer_), {.path = path, .iova = Iova{iova}});
@@ -61,9 +55,6 @@ class DmaUnmapperTest : public testing::Test {
 
   // Three pages, of which the last is short.
   std::array<std::byte, 0x2800> buffer_ = {};
-  std::optional<ScriptedPeer> server_;
-  std::optional<ScriptedPeer> twin_;
-  std::shared_ptr<Session> session_;
   std::shared_ptr<DmaMapper> mapper_;
 };
 
@@ -112,13 +103,7 @@ TEST_F(DmaUnmapperTest, ConvertsToThePageSizeThatWasAskedFor) {
 }
 
 TEST_F(DmaUnmapperTest, AsksForLargerPagesWhereTheBitmapWouldNotFit) {
-  session_.reset();
-  mapper_.reset();
-  absl::StatusOr<ScriptedSession> started =
-      StartScriptedSession(R"({"capabilities":{"max_data_xfer_size":64}})");
-  ASSERT_THAT(started, IsOk());
-  server_.emplace(std::move(started->server));
-  session_ = std::move(started->session);
+  Start(R"({"capabilities":{"max_data_xfer_size":64}})");
   mapper_ = DmaMapper::Create(session_, absl::OkStatus());
   // 10 KiB in pages of 1 byte are 1,280 bytes of bitmap; 24 bytes are left: pages of 64.
   ServedRequests served = AnswerInOrder(

@@ -119,6 +119,23 @@ TEST_F(DoorbellTest, OneIsFoundByItsOffset) {
   EXPECT_EQ(OpenFdCount(), before);
 }
 
+TEST_F(DoorbellTest, OfThoseAtOneOffsetTheFirstIsOpenedWhateverItsValue) {
+  const std::string two_values =
+      "0010000000000000 0400000000000000 00000000 00000000 01000000 00000000 0300000000000000"
+      "0010000000000000 0400000000000000 01000000 00000000 01000000 00000000 0700000000000000";
+  ServedRequest served =
+      AnswerNext(*server_, Hex(Header("60000000", "02000000") + two_values), NewEventfds(2));
+
+  const absl::StatusOr<Doorbell> doorbell = region_->OpenDoorbell(0x1000);
+
+  EXPECT_THAT(served.get(), IsOk());
+  ASSERT_THAT(doorbell, IsOk());
+  EXPECT_EQ(doorbell->value(), 3u);
+  EXPECT_THAT(doorbell->Ring(), IsOk());
+  EXPECT_EQ(Rings(0), 1u);
+  EXPECT_EQ(Rings(1), 0u);
+}
+
 TEST_F(DoorbellTest, EntriesOfLibvfioUserAreTakenAndItsShadowDoorbellsLeftOut) {
   ServedRequest served =
       AnswerNext(*server_, Hex(Header("70000000", "02000000") + kLongEntries), NewEventfds(2));

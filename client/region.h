@@ -91,7 +91,8 @@ class Region {
   // NotFound where there is none, ResourceExhausted for more than 256; what a server that does not
   // know of them refuses with.
   absl::StatusOr<std::vector<Doorbell>> OpenDoorbells() const;
-  // The first at `offset`. Look at its value(): others at the same offset may be for other values.
+  // The first of them at `offset`, for whatever value: where several share it, each for another
+  // value(), OpenDoorbells() has them all.
   absl::StatusOr<Doorbell> OpenDoorbell(uint64_t offset) const;
 
   // The parts that are mapped, in order.

@@ -3,8 +3,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "client/session/scripted_server.h"
 #include "client/session/session.h"
+#include "client/session/session_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
@@ -33,28 +32,7 @@ using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class SessionMemoryTest : public testing::Test {
- protected:
-  void SetUp() override {
-    absl::StatusOr<ScriptedSession> started = StartScriptedSession(kTwinGranted);
-    ASSERT_THAT(started, IsOk());
-    server_.emplace(std::move(started->server));
-    twin_.emplace(*std::move(started->twin));
-    session_ = std::move(started->session);
-  }
-
-  // After a reply that broke the protocol nothing goes on, on either socket.
-  void ExpectClosed(const absl::Status& reason) {
-    EXPECT_THAT(reason, StatusIs(absl::StatusCode::kDataLoss));
-    EXPECT_THAT(session_->Reset(), StatusIs(absl::StatusCode::kDataLoss));
-    EXPECT_THAT(server_->ReceiveEof(), IsOk());
-    EXPECT_THAT(twin_->ReceiveEof(), IsOk());
-  }
-
-  std::optional<ScriptedPeer> server_;
-  std::optional<ScriptedPeer> twin_;
-  std::shared_ptr<Session> session_;
-};
+using SessionMemoryTest = SessionFixture;
 
 TEST_F(SessionMemoryTest, ReadRegionFillsTheCallersBytes) {
   std::array<std::byte, 4> into = {};

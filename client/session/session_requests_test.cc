@@ -2,9 +2,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <future>
-#include <memory>
-#include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "client/session/scripted_server.h"
 #include "client/session/session.h"
+#include "client/session/session_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
@@ -33,34 +31,14 @@ using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class SessionRequestsTest : public testing::Test {
+class SessionRequestsTest : public SessionFixture {
  protected:
-  void SetUp() override {
-    absl::StatusOr<ScriptedSession> started = StartScriptedSession(kTwinGranted);
-    ASSERT_THAT(started, IsOk());
-    server_.emplace(std::move(started->server));
-    twin_.emplace(*std::move(started->twin));
-    session_ = std::move(started->session);
-  }
-
   // Makes the session know a device of 9 regions and 5 interrupt types.
   void LearnDevice() {
     ServedRequest served = AnswerNext(*server_, Hex("10000000 03000000 09000000 05000000"));
     session_->GetIrqInfo(IrqIndex{99}).IgnoreError();
     ASSERT_THAT(served.get(), IsOk());
   }
-
-  // After a reply that broke the protocol nothing goes on, on either socket.
-  void ExpectClosed(const absl::Status& reason) {
-    EXPECT_THAT(reason, StatusIs(absl::StatusCode::kDataLoss));
-    EXPECT_THAT(session_->Reset(), StatusIs(absl::StatusCode::kDataLoss));
-    EXPECT_THAT(server_->ReceiveEof(), IsOk());
-    EXPECT_THAT(twin_->ReceiveEof(), IsOk());
-  }
-
-  std::optional<ScriptedPeer> server_;
-  std::optional<ScriptedPeer> twin_;
-  std::shared_ptr<Session> session_;
 };
 
 TEST_F(SessionRequestsTest, GetDeviceInfoAsksAndReads) {

@@ -1,6 +1,4 @@
 // A channel whose readers spin before they block.
-#include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -112,15 +110,6 @@ class ChannelSpinsAWhileTest : public ChannelFixture {
     server_.join();
   }
 
-  // Processor time that the serving thread has used.
-  absl::Duration Used() {
-    clockid_t clock = {};
-    timespec used = {};
-    EXPECT_EQ(::pthread_getcpuclockid(server_.native_handle(), &clock), 0);
-    EXPECT_EQ(::clock_gettime(clock, &used), 0);
-    return absl::DurationFromTimespec(used);
-  }
-
   std::atomic<pid_t> tid_ = 0;
   std::thread server_;
 };
@@ -135,15 +124,27 @@ TEST_F(ChannelSpinsAWhileTest, BlocksAfterThatAndWakesForAMessage) {
   EXPECT_THAT(peer_.Receive().status(), IsOk());
 }
 
-TEST_F(ChannelSpinsAWhileTest, UsesNoProcessorWhileNothingComes) {
-  ASSERT_TRUE(AwaitAsleep(tid_));
-  const absl::Duration before = Used();
+// Spins for longer than the time after which whoever waits looks whether its call was cancelled.
+class ChannelSpinsAcrossLooksTest : public ChannelFixture {
+ protected:
+  ChannelSpinsAcrossLooksTest() : ChannelFixture({.busy_poll = absl::Milliseconds(50)}) {}
+};
 
-  // Forty times as long as it spins, and longer than one recvmsg() blocks.
-  const timespec pause = {.tv_sec = 0, .tv_nsec = 40'000'000};
-  ::nanosleep(&pause, nullptr);
+// If it spun anew after each look, it would never sleep.
+TEST_F(ChannelSpinsAcrossLooksTest, BlocksForASlowReplyAllTheSame) {
+  PendingCall call;
+  const MessageHeader header = StartAndSee(call);
+  std::atomic<pid_t> tid = 0;
+  std::future<absl::Status> waited = std::async(std::launch::async, [&] {
+    tid = ::gettid();
+    return channel_.Wait(call, Soon());
+  });
+  while (tid == 0) std::this_thread::yield();
 
-  EXPECT_LT(Used() - before, absl::Milliseconds(1));
+  EXPECT_TRUE(AwaitAsleep(tid));
+
+  ASSERT_THAT(peer_.Reply(header), IsOk());
+  EXPECT_THAT(waited.get(), IsOk());
 }
 
 }  // namespace

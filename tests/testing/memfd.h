@@ -15,7 +15,8 @@ UniqueFd Memfd(std::string_view content);
 // What the file behind `fd` holds, whatever its position; empty when it cannot be read.
 std::string ContentOf(FdView fd);
 
-// Whether both descriptors name the same file.
+// Whether both descriptors name the same file, or the same eventfd. All eventfds of a system are
+// one inode, and so are all epolls: those it does not tell apart.
 bool IsSameFile(FdView one, FdView other);
 
 }  // namespace vfio_user

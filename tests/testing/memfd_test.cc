@@ -1,5 +1,6 @@
 #include "tests/testing/memfd.h"
 
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "gtest/gtest.h"
@@ -22,6 +23,15 @@ TEST(MemfdTest, IsSameFileTellsDuplicatesFromOthers) {
   EXPECT_TRUE(IsSameFile(one, duplicate));
   EXPECT_FALSE(IsSameFile(one, other));
   EXPECT_FALSE(IsSameFile(one, FdView(-1)));
+}
+
+TEST(MemfdTest, IsSameFileTellsEventfdsApart) {
+  const UniqueFd one(::eventfd(0, EFD_CLOEXEC));
+  const UniqueFd duplicate(::dup(one.get()));
+  const UniqueFd other(::eventfd(0, EFD_CLOEXEC));
+
+  EXPECT_TRUE(IsSameFile(one, duplicate));
+  EXPECT_FALSE(IsSameFile(one, other));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
 #include "proto_defs/wire/command.h"
+#include "tests/conformance/check.h"
 #include "tests/conformance/client/client_check.h"
 #include "tests/conformance/client/client_under_test.h"
 #include "tests/conformance/client/feature_checks.h"
@@ -89,9 +90,8 @@ std::vector<ReportCase> GoodReports() {
   };
 }
 
-std::vector<ReportCase> BadReports() {
+std::vector<ReportCase> ForeignReports() {
   constexpr std::string_view kOwn = "A report of something else is not taken for this one.";
-  constexpr std::string_view kBits = "A bitmap is as long as its pages ask for.";
   return {
       {"of-another-address", kOwn, Off(kAddressAt + 1)},
       {"of-another-address-in-its-high-half", kOwn, Off(kAddressAt + 7)},
@@ -109,6 +109,12 @@ std::vector<ReportCase> BadReports() {
          good.at(kFlagsAt) = 3;
          return good;
        }},
+  };
+}
+
+std::vector<ReportCase> BrokenReports() {
+  constexpr std::string_view kBits = "A bitmap is as long as its pages ask for.";
+  return {
       {"without-the-flag-and-as-long", kBits,
        [](Bytes good) {
          good.at(kFlagsAt) = 0;
@@ -116,7 +122,7 @@ std::vector<ReportCase> BadReports() {
        }},
       {"of-one-byte", kBits, CutTo(1)},
       {"cut-off-within-the-echo", kBits, CutTo(kSizeAt)},
-      {"without-the-bitmap's-header", kBits, CutTo(kPageSizeAt)},
+      {"without-the-header-of-the-bitmap", kBits, CutTo(kPageSizeAt)},
       {"without-bitmap", kBits, CutTo(kBitmapAt)},
       {"without-bitmap-and-saying-so", kBits,
        [](Bytes good) { return With(CutTo(kBitmapAt)(std::move(good)), kBitmapBytesAt, 0); }},
@@ -173,27 +179,34 @@ absl::Status RunRefused(Stage& stage) {
   return stage.CheckWorks();
 }
 
-ClientCheck NewCheck(std::string_view name, std::string_view expects) {
+ClientCheck NewCheck(std::string_view name, std::string_view expects, Requirement requirement) {
   ClientCheck check;
   check.description = {.name = fmt::format("unmap-report/{}", name),
+                       .requirement = requirement,
                        .section = "libvfio-user, struct vfio_user_bitmap",
                        .expects = std::string(expects)};
   check.needs = {ClientAbility::kUnmapReports};
   return check;
 }
 
+void Add(const std::vector<ReportCase>& reports, Requirement requirement,
+         std::vector<ClientCheck>& checks) {
+  for (const ReportCase& report : reports) {
+    checks.push_back(NewCheck(report.name, report.expects, requirement));
+    checks.back().run = [report](Stage& stage) { return RunReport(stage, report); };
+  }
+}
+
 }  // namespace
 
 std::vector<ClientCheck> UnmapReportChecks() {
   std::vector<ClientCheck> checks;
-  for (const auto& list : {GoodReports(), BadReports()}) {
-    for (const ReportCase& report : list) {
-      checks.push_back(NewCheck(report.name, report.expects));
-      checks.back().run = [report](Stage& stage) { return RunReport(stage, report); };
-    }
-  }
-  checks.push_back(
-      NewCheck("refused", "What a server cannot report it has to unmap all the same."));
+  Add(GoodReports(), Requirement::kPeerQuirk, checks);
+  Add(ForeignReports(), Requirement::kRecommended, checks);
+  Add(BrokenReports(), Requirement::kRequired, checks);
+  checks.push_back(NewCheck("refused",
+                            "A client whose server cannot report unmaps without a report.",
+                            Requirement::kRecommended));
   checks.back().run = RunRefused;
   return checks;
 }

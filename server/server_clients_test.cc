@@ -154,6 +154,7 @@ TEST_F(ServerClientsTest, DropsTheSilentWhoWaitToBeTurnedAway) {
   EXPECT_THAT(silent->ReceiveEof(), IsOk());
 
   EXPECT_THAT(first->ErrorOf(Command::kDeviceReset), IsOkAndHolds(0u));
+  EXPECT_THAT(log(), Contains(HasSubstr("its time to say VERSION is over")));
 }
 
 TEST_F(ServerClientsTest, LetsOnlySoManyWaitToBeTurnedAway) {

@@ -38,7 +38,12 @@ bool WaitingLine::TendOne(Client& client) {
     if (answer == Seat::Answer::kSeated) return true;
     client.waiting = answer == Seat::Answer::kWait;
   }
-  if (client.deadline.passed() || (client.waiting && IsClosed(*client.socket))) return true;
+  if (client.waiting && IsClosed(*client.socket)) return true;
+  if (client.deadline.passed()) {
+    client.seat->log().Write(
+        "client closed: another one is served, and its time to say VERSION is over");
+    return true;
+  }
   return !client.waiting && Refuse(client);
 }
 

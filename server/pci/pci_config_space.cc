@@ -2,6 +2,8 @@
 
 #include <linux/pci_regs.h>
 
+#include <utility>
+
 #include "server/pci/pci_capabilities.h"
 #include "server/pci/pci_header.h"
 
@@ -30,11 +32,17 @@ PciWriteEffect PciConfigSpace::Write(size_t offset, std::span<const std::byte> f
   return AsksForReset(offset, from) ? PciWriteEffect::kFunctionReset : PciWriteEffect::kNone;
 }
 
+bool PciConfigSpace::HasItsPowerState() const {
+  if (layout_.power_management == 0) return true;
+  const uint16_t state =
+      registers_.Get<uint16_t>(layout_.power_management + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK;
+  return state == kD0 || state == kD3hot;
+}
+
 void PciConfigSpace::KeepPowerState(uint16_t before) {
+  if (HasItsPowerState()) return;
   const size_t at = layout_.power_management + PCI_PM_CTRL;
   const auto control = registers_.Get<uint16_t>(at);
-  const uint16_t state = control & PCI_PM_CTRL_STATE_MASK;
-  if (state == kD0 || state == kD3hot) return;
   registers_.Put(at, static_cast<uint16_t>((control & ~PCI_PM_CTRL_STATE_MASK) |
                                            (before & PCI_PM_CTRL_STATE_MASK)));
 }
@@ -92,8 +100,12 @@ std::vector<std::byte> PciConfigSpace::Save() const {
 }
 
 absl::Status PciConfigSpace::Restore(std::span<const std::byte> saved) {
-  if (registers_.Restore(saved)) return absl::OkStatus();
-  return absl::InvalidArgumentError("the config space that was saved is another device's");
+  PciConfigSpace restored(*this);
+  if (!restored.registers_.Restore(saved) || !restored.HasItsPowerState()) {
+    return absl::InvalidArgumentError("the config space that was saved is another device's");
+  }
+  registers_ = std::move(restored.registers_);
+  return absl::OkStatus();
 }
 
 }  // namespace vfio_user

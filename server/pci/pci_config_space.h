@@ -58,6 +58,8 @@ class PciConfigSpace {
   bool Has(size_t capability, size_t offset, uint16_t bits) const {
     return capability != 0 && (registers_.Get<uint16_t>(capability + offset) & bits) != 0;
   }
+  // Whether it is in D0 or D3, and in none that it does not have.
+  bool HasItsPowerState() const;
   // Writes of D1 and D2 have no effect on a device that does not have them.
   void KeepPowerState(uint16_t before);
   bool AsksForReset(size_t offset, std::span<const std::byte> written) const;

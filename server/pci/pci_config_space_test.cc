@@ -173,6 +173,9 @@ TEST_F(PciConfigSpaceTest, IsNotRestoredToWhatItCannotBe) {
   saved[0x10] = std::byte{0x01};  // A BAR of ports.
 
   EXPECT_THAT(config_.Restore(saved), StatusIs(absl::StatusCode::kInvalidArgument));
+  saved = config_.Save();
+  saved[0x44] |= std::byte{2};  // D2.
+  EXPECT_THAT(config_.Restore(saved), StatusIs(absl::StatusCode::kInvalidArgument));
   saved.resize(256);
   EXPECT_THAT(config_.Restore(saved), StatusIs(absl::StatusCode::kInvalidArgument));
 

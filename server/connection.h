@@ -31,9 +31,12 @@ class Connection {
   const std::shared_ptr<Channel>& channel() const { return client_.channel; }
 
  private:
+  // Serve with an eye on the twin, where nothing may lie that nobody reads.
+  absl::Status ServeBoth();
+
   ClientContext client_;
   // For the device's DMA messages; nullptr where they take the client's one channel. Those who wait
-  // for an answer read it, and nobody else does.
+  // for an answer read it; the protocol thread does now and then, since a client may send anything.
   std::shared_ptr<Channel> twin_;
 };
 

@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -131,6 +133,49 @@ TEST_F(ServerClientsTest, HasNoMoreDescriptorsAfterManyClients) {
   probe = Connect();
 
   EXPECT_EQ(OpenFdCount(), before);
+}
+
+// Leaves with its own socket under way to the server, on a twin that nobody has to read.
+void LeaveBehindOneself(RawClient client, std::span<const uint8_t> before) {
+  ScriptedPeer twin(std::move(client.version_fds()[0]));
+  const FdView own = client.peer().fd();
+  EXPECT_THAT(twin.SendBytes(before), IsOk());
+  EXPECT_THAT(twin.Send({.command = Command::kDmaRead}, {}, {&own, 1}), IsOk());
+}
+
+TEST_F(ServerClientsTest, IsRidOfAClientWhoseSocketIsOnTheTwin) {
+  Serve(std::make_unique<ProbeDevice>());
+  auto client = RawClient::Connect(path(), kTwinJson);
+  ASSERT_THAT(client, IsOk());
+
+  LeaveBehindOneself(*std::move(client), {});
+
+  WaitForLog("client left");
+  EXPECT_NE(Connect(), nullptr);
+}
+
+TEST_F(ServerClientsTest, IsRidOfAClientWhoseSocketIsOnABrokenTwin) {
+  Serve(std::make_unique<ProbeDevice>());
+  auto client = RawClient::Connect(path(), kTwinJson);
+  ASSERT_THAT(client, IsOk());
+
+  // A message of type 2 comes first, after which there is no telling what anything is.
+  LeaveBehindOneself(*std::move(client), {{0, 0, 11, 0, 16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}});
+
+  WaitForLog("client lost");
+  EXPECT_NE(Connect(), nullptr);
+}
+
+TEST_F(ServerClientsTest, KeepsAClientThatClosesItsTwin) {
+  Serve(std::make_unique<ProbeDevice>());
+  auto client = RawClient::Connect(path(), kTwinJson);
+  ASSERT_THAT(client, IsOk());
+
+  client->version_fds().clear();
+
+  // For longer than it takes the server to find out.
+  const absl::Time end = absl::Now() + absl::Milliseconds(700);
+  while (absl::Now() < end) ASSERT_THAT(client->ErrorOf(Command::kDeviceReset), IsOkAndHolds(0u));
 }
 
 TEST_F(ServerClientsTest, GivesTheDeviceToTheNextWhenAClientSaysNothing) {

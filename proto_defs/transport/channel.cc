@@ -129,11 +129,15 @@ absl::Status Channel::ReplyError(const MessageHeader& command, uint32_t wire_err
   return Send({.header = command.Reply(wire_errno), .body = {}, .payload = {}, .fds = {}});
 }
 
-absl::Status Channel::Serve() {
+absl::Status Channel::Serve(Deadline deadline) {
   MutexLock lock(mu_);
   while (reading_ && broken_.ok()) idle_.Wait(mu_);
+  absl::StatusOr<ReadResult> result = ReadResult::kMessage;
   // Between two messages the role is given back and taken without letting go of mu_.
-  while (broken_.ok()) (void)ReadOneAsReader({Deadline::Never(), stream_.SpinUntil()});
+  while (broken_.ok() && *result == ReadResult::kMessage) {
+    result = ReadOneAsReader({deadline, stream_.SpinUntil()});
+  }
+  HandOverReading();
   return broken_;
 }
 
@@ -157,9 +161,9 @@ absl::Status Channel::ServeWhenIdle() {
   return broken_;
 }
 
-absl::Status Channel::Poll() {
+absl::Status Channel::Poll(size_t most) {
   absl::StatusOr<ReadResult> result = ReadResult::kMessage;
-  while (result.ok() && *result == ReadResult::kMessage) result = PollOne();
+  for (; most > 0 && result.ok() && *result == ReadResult::kMessage; --most) result = PollOne();
   return result.status();
 }
 

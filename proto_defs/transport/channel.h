@@ -132,14 +132,16 @@ class Channel {
   absl::Status Reply(const MessageHeader& command, const MessageContent& content = {});
   absl::Status ReplyError(const MessageHeader& command, uint32_t wire_errno);
 
-  // Reads until the channel breaks, and returns why. Waiting calls leave the reading to it.
-  absl::Status Serve();
+  // Reads until the channel breaks, and returns why; or until `deadline` has passed and nothing is
+  // there to be read, and returns OK. Waiting calls leave the reading to it.
+  absl::Status Serve(Deadline deadline = Deadline::Never());
 
   // Reads whenever no call waits, until the channel breaks, and returns why.
   absl::Status ServeWhenIdle();
 
-  // Handles what has arrived, without blocking for more; nothing if another thread is reading.
-  absl::Status Poll();
+  // Handles what has arrived, `most` messages of it, without blocking for more; nothing if another
+  // thread is reading.
+  absl::Status Poll(size_t most = SIZE_MAX);
 
   // Breaks the channel with `reason` (not OK), waking every thread in it. The first reason stays.
   void Close(const absl::Status& reason);

@@ -67,6 +67,33 @@ TEST_F(ChannelServeTest, ServesCommandsInTheirOrder) {
   EXPECT_THAT(bodies, ElementsAre(ElementsAre(1, 2, 3), IsEmpty(), ElementsAre(4, 5)));
 }
 
+TEST_F(ChannelServeTest, PollHandlesNoMoreThanItIsToldTo) {
+  int handled = 0;
+  handler_ = [&](IncomingCommand& command) {
+    ++handled;
+    return channel_.Reply(command.header);
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(peer_.Send(kDmaRead), IsOk());
+
+  EXPECT_THAT(channel_.Poll(2), IsOk());
+  EXPECT_EQ(handled, 2);
+  EXPECT_THAT(channel_.Poll(2), IsOk());
+  EXPECT_EQ(handled, 3);
+}
+
+TEST_F(ChannelServeTest, ServesWhatIsThereAndReturnsAtTheDeadline) {
+  int handled = 0;
+  handler_ = [&](IncomingCommand& command) {
+    ++handled;
+    return channel_.Reply(command.header);
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(peer_.Send(kDmaRead), IsOk());
+
+  EXPECT_THAT(channel_.Serve(Deadline::Past()), IsOk());
+
+  EXPECT_EQ(handled, 3);
+}
+
 TEST_F(ChannelServeTest, RepliesWithIdCommandAndContent) {
   const UniqueFd file = Memfd("abc");
   handler_ = [&](IncomingCommand& command) {

@@ -22,9 +22,10 @@
 namespace vfio_user {
 namespace {
 
-// Notes what the device refused, and goes on; stops at what ends the connection.
+// Notes what the device refused, and goes on; stops at what ends the connection, and at a server
+// that does not answer: there are a hundred and fifty questions, each with its time to wait.
 absl::Status Note(const Client& client, const absl::Status& status, DeviceReport& report) {
-  if (status.ok()) return status;
+  if (status.ok() || absl::IsDeadlineExceeded(status)) return status;
   VFIO_USER_RETURN_IF_ERROR(client.status());
   report.problems.emplace_back(status.message());
   return absl::OkStatus();

@@ -42,7 +42,7 @@ struct DeviceReport {
 };
 
 // Asks for everything. A question that the device refuses becomes a problem in the report; an
-// error is a connection that is lost.
+// error is a connection that is lost, or a question that was not answered.
 absl::StatusOr<DeviceReport> GatherDeviceReport(const Client& client);
 
 // For people: sections of lines, each ended by a newline.

@@ -42,7 +42,7 @@ absl::Status NoteStopSignals() {
   struct sigaction action = {};
   action.sa_handler = NoteSignal;
   // What is interrupted goes on, so that what it is part of can be judged.
-  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   for (const int signal : kStopSignals) {
     if (::sigaction(signal, &action, nullptr) != 0) return ErrnoStatus(errno, "sigaction");
   }

@@ -54,6 +54,7 @@ Connection::Connection(MessageStream stream, AcceptedClient negotiated, DeviceSl
     if (!handled.ok()) client_.log.Write(fmt::format("refused {}", std::string(handled.message())));
     return absl::OkStatus();
   });
+  client_.channel->RefuseStrayReplies();
   if (!negotiated.twin.has_value()) return;
   MessageStream twin(*std::move(negotiated.twin),
                      {.max_message_bytes = negotiated.max_data_xfer_bytes + kMessageOverheadBytes,

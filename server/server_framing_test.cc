@@ -81,14 +81,17 @@ TEST_F(ServerFramingTest, AnswersATypeThatThereIsNotAndCloses) {
   ExpectTheDeviceIsFree();
 }
 
-TEST_F(ServerFramingTest, ClosesOnAReplyToNothing) {
-  Start();
-  MessageHeader header = {.msg_id = 9, .command = Command::kDmaRead};
+TEST_F(ServerFramingTest, AnswersAReplyToNothingAndCloses) {
+  for (const uint32_t error : {0u, uint32_t{EINVAL}}) {
+    if (client_ == nullptr) Start();
+    const MessageHeader header = {.msg_id = 9, .command = Command::kDmaRead};
 
-  ASSERT_THAT(client_->peer().Send(header.Reply()), IsOk());
+    ASSERT_THAT(client_->peer().Send(error == 0 ? header.Reply() : header.Reply(error)), IsOk());
 
-  EXPECT_THAT(client_->peer().ReceiveEof(), IsOk());
-  ExpectTheDeviceIsFree();
+    ExpectEinvalAndTheEnd();
+    client_->peer().Close();
+    client_ = std::make_unique<RawClient>(*RawClient::Connect(path()));
+  }
 }
 
 TEST_F(ServerFramingTest, AnswersASecondVersionAndCloses) {

@@ -155,11 +155,15 @@ class Channel {
 
   const Socket& socket() const { return stream_.socket(); }
 
-  // The two below are to be called before the channel is shared between threads.
+  // The three below are to be called before the channel is shared between threads.
 
   // Has calls that wait here serve also what arrives on `companion`, for a peer that must be
   // answered there before it replies here. Borrowed. Neither stream may read ahead.
   void ServeWhileWaiting(Channel& companion) { companion_ = &companion; }
+
+  // Has a reply that answers nothing be answered with EINVAL too, before it breaks the channel,
+  // also one that has the Error flag: for a server, whose peer would be told nothing otherwise.
+  void RefuseStrayReplies() { stray_replies_ = StrayReplies::kRefuse; }
 
   void set_max_message_bytes(uint32_t bytes) { stream_.set_max_message_bytes(bytes); }
 
@@ -169,6 +173,7 @@ class Channel {
   static constexpr size_t kMaxPosted = 512;
 
   enum class ReadResult { kMessage, kNothing };
+  enum class StrayReplies { kBreak, kRefuse };
 
   // How long a reader waits for a message, and how long of that it spins (MessageStream).
   struct Patience {
@@ -207,6 +212,7 @@ class Channel {
   MessageStream stream_;
   const CommandHandler handler_;
   Channel* companion_ = nullptr;
+  StrayReplies stray_replies_ = StrayReplies::kBreak;
   Mutex send_mu_;
 
   mutable Mutex mu_;

@@ -111,9 +111,10 @@ void Migration::RunAgain() {
     MutexLock lock(mu_);
     rests = !DeviceRunsIn(state_);
     state_ = MigState::kRunning;
-    outgoing_ = {};
+    // Assigning {} would keep the memory, of which a client may have asked for all that there is.
+    outgoing_ = std::vector<uint8_t>();
     outgoing_read_ = 0;
-    incoming_ = {};
+    incoming_ = std::vector<uint8_t>();
   }
   if (rests) device_.migratable()->Resume();
 }
@@ -140,7 +141,7 @@ absl::Status Migration::Step(MigState from, MigState to) {
   if (from == MigState::kStop && to == MigState::kRunning) device_.migratable()->Resume();
   MutexLock lock(mu_);
   // What was not read of a state ends with STOP_COPY.
-  outgoing_ = {};
+  outgoing_ = std::vector<uint8_t>();
   outgoing_read_ = 0;
   return absl::OkStatus();
 }

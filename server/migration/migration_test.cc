@@ -23,6 +23,7 @@
 #include "server/migratable.h"
 #include "server/migration/saved_state.h"
 #include "server/still_device.h"
+#include "tests/testing/allocation_count.h"
 #include "tests/testing/status_matchers.h"
 
 namespace vfio_user {
@@ -326,6 +327,35 @@ TEST(MigrationTest, RunsAgainAfterAResetInAnyState) {
 
     EXPECT_EQ(machine.migration.state(), MigState::kRunning);
   }
+}
+
+constexpr int64_t kLongStateBytes = 16 << 20;
+
+TEST(MigrationTest, AResetGivesBackTheMemoryOfAStateThatWasBeingWritten) {
+  if (!CountsAllocations()) GTEST_SKIP() << "ThreadSanitizer has operator new to itself";
+  Machine machine;
+  ASSERT_THAT(machine.SetState(MigState::kResuming), IsOk());
+  const int64_t before = AllocatedBytes();
+  ASSERT_THAT(machine.migration.Write(std::vector<uint8_t>(kLongStateBytes)), IsOk());
+  ASSERT_GE(AllocatedBytes(), before + kLongStateBytes);
+
+  machine.migration.ResetBegins();
+  machine.migration.ResetEnds();
+
+  EXPECT_LT(AllocatedBytes(), before + kLongStateBytes / 16);
+}
+
+TEST(MigrationTest, LeavingStopCopyGivesBackTheMemoryOfTheState) {
+  if (!CountsAllocations()) GTEST_SKIP() << "ThreadSanitizer has operator new to itself";
+  Machine machine;
+  machine.device.text.resize(kLongStateBytes);
+  const int64_t before = AllocatedBytes();
+  ASSERT_THAT(machine.SetState(MigState::kStopCopy), IsOk());
+  ASSERT_GE(AllocatedBytes(), before + kLongStateBytes);
+
+  ASSERT_THAT(machine.SetState(MigState::kStop), IsOk());
+
+  EXPECT_LT(AllocatedBytes(), before + kLongStateBytes / 16);
 }
 
 }  // namespace

@@ -106,8 +106,8 @@ class Client {
 
   // The same for many buffers, in their order, with few waits for all of them where the server has
   // a twin socket. All or none: on an error those that were mapped are unmapped again.
-  // InvalidArgument for one bus address for several. Each keeps its own path; nearly always it is the
-  // first one's.
+  // InvalidArgument for one bus address for several. Each keeps its own path; nearly always it is
+  // the first one's.
   absl::StatusOr<std::vector<DmaMapping>> MapMany(std::span<const std::span<std::byte>> buffers,
                                                   const MapOptions& options = {}) const;
 

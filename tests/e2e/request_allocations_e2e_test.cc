@@ -61,7 +61,8 @@ class RequestAllocationsTest : public testing::Test {
   }
 
   // The least that `request` allocates when it is made kRequests times, and was made a few times
-  // before: on a busy machine threads may meet as they have not yet, and make what is kept then.
+  // before. Of several rounds, because on a busy machine one in twenty has shown two allocations,
+  // of which nobody has found the place: what every request allocates is in each of them.
   template <typename Request>
   static int AllocationsOf(Request request) {
     for (int i = 0; i < 100; ++i) request();

@@ -32,28 +32,49 @@ absl::Status NotSent(Command command) {
 
 absl::Status Channel::Start(Command command, const MessageContent& content, PendingCall& call,
                             Deadline deadline) {
-  MessageHeader header;
-  header.command = command;
+  const Request request = {.command = command, .content = content, .call = &call};
+  return StartMany({&request, 1}, deadline);
+}
+
+absl::Status Channel::StartMany(std::span<const Request> requests, Deadline deadline) {
+  absl::InlinedVector<OutgoingMessage, 1> messages;
+  messages.reserve(requests.size());
+  absl::Status sent;
   {
     MutexLock lock(mu_);
-    if (!broken_.ok()) return broken_;
-    if (pending_.size() + late_.size() > UINT16_MAX) {
-      return absl::ResourceExhaustedError("65,536 requests are in flight");
+    for (const auto& [command, content, call] : requests) {
+      const absl::StatusOr<MessageHeader> header = Expect(command, *call);
+      sent = header.status();
+      if (!sent.ok()) break;
+      messages.push_back({*header, content.body, content.payload, content.fds});
     }
-    header.msg_id = NextId();
-    call.command_ = command;
-    pending_.emplace(header.msg_id, &call);
   }
-  const absl::Status sent =
-      SendUnlessLate({header, content.body, content.payload, content.fds}, deadline);
+  if (sent.ok()) sent = SendUnlessLate(std::span(messages.data(), messages.size()), deadline);
   if (sent.ok()) return absl::OkStatus();
   MutexLock lock(mu_);
+  for (size_t i = 0; i < messages.size(); ++i) Forget(messages[i].header.msg_id, *requests[i].call);
+  return absl::IsDeadlineExceeded(sent) ? NotSent(requests.front().command) : sent;
+}
+
+absl::StatusOr<MessageHeader> Channel::Expect(Command command, PendingCall& call) {
+  if (!broken_.ok()) return broken_;
+  if (pending_.size() + late_.size() > UINT16_MAX) {
+    return absl::ResourceExhaustedError("65,536 requests are in flight");
+  }
+  MessageHeader header;
+  header.command = command;
+  header.msg_id = NextId();
+  call.command_ = command;
+  pending_.emplace(header.msg_id, &call);
+  return header;
+}
+
+void Channel::Forget(uint16_t id, PendingCall& call) {
   // When the channel broke, the call may be in the hands of the reader still.
   while (call.receiving_) call.changed_.Wait(mu_);
   // By then the id may be another call's.
-  const auto found = pending_.find(header.msg_id);
+  const auto found = pending_.find(id);
   if (found != pending_.end() && found->second == &call) pending_.erase(found);
-  return absl::IsDeadlineExceeded(sent) ? NotSent(command) : sent;
 }
 
 absl::Status Channel::Post(Command command, const MessageContent& content, Deadline deadline) {
@@ -69,8 +90,8 @@ absl::Status Channel::Post(Command command, const MessageContent& content, Deadl
     header.msg_id = NextId();
     posted_[posted_count_++ % kMaxPosted] = header.msg_id;
   }
-  const absl::Status sent =
-      SendUnlessLate({header, content.body, content.payload, content.fds}, deadline);
+  const OutgoingMessage message = {header, content.body, content.payload, content.fds};
+  const absl::Status sent = SendUnlessLate({&message, 1}, deadline);
   return absl::IsDeadlineExceeded(sent) ? NotSent(command) : sent;
 }
 
@@ -239,19 +260,19 @@ void Channel::Break(const absl::Status& reason) {
   idle_.NotifyAll();
 }
 
-absl::Status Channel::Send(const OutgoingMessage& message) {
-  const absl::Status sent = SendUnlessLate(message, Deadline::Never());
+absl::Status Channel::Send(std::span<const OutgoingMessage> messages) {
+  const absl::Status sent = SendUnlessLate(messages, Deadline::Never());
   if (!absl::IsDeadlineExceeded(sent)) return sent;
   MutexLock lock(mu_);
   Break(absl::UnavailableError("the peer does not read its replies"));
   return broken_;
 }
 
-absl::Status Channel::SendUnlessLate(const OutgoingMessage& message, Deadline deadline) {
+absl::Status Channel::SendUnlessLate(std::span<const OutgoingMessage> messages, Deadline deadline) {
   absl::Status sent;
   {
     MutexLock lock(send_mu_);
-    sent = stream_.Send(message, deadline);
+    sent = stream_.Send(messages, deadline);
   }
   if (sent.ok() || absl::IsInvalidArgument(sent) || absl::IsDeadlineExceeded(sent)) return sent;
   MutexLock lock(mu_);

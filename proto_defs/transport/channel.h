@@ -111,6 +111,15 @@ class Channel {
   absl::Status Start(Command command, const MessageContent& content, PendingCall& call,
                      Deadline deadline);
 
+  struct Request {
+    Command command{};
+    MessageContent content;  // Without descriptors.
+    PendingCall* call = nullptr;
+  };
+  // Start for several, in this order, with one sendmsg() where there is room. All are pending, or
+  // on error none.
+  absl::Status StartMany(std::span<const Request> requests, Deadline deadline);
+
   // Sends a command that asks for no reply, and forgets it. Errors are those of Start. A reply that
   // comes all the same, as some servers send when it failed, is dropped.
   absl::Status Post(Command command, const MessageContent& content, Deadline deadline);
@@ -203,9 +212,17 @@ class Channel {
   void Abandon(PendingCall& call, const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void HandOverReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Break(const absl::Status& reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes `call` wait for the reply to what is sent with the header returned.
+  absl::StatusOr<MessageHeader> Expect(Command command, PendingCall& call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Undoes that, for a request that was not sent.
+  void Forget(uint16_t id, PendingCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Breaks the channel unless it was sent, or one that cannot be sent.
-  absl::Status Send(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status SendUnlessLate(const OutgoingMessage& message, Deadline deadline)
+  absl::Status Send(const OutgoingMessage& message) ABSL_LOCKS_EXCLUDED(mu_) {
+    return Send({&message, 1});
+  }
+  absl::Status Send(std::span<const OutgoingMessage> messages) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status SendUnlessLate(std::span<const OutgoingMessage> messages, Deadline deadline)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // Receiving is the reading role's, sending is send_mu_'s: see MessageStream.

@@ -34,9 +34,7 @@ absl::Status HalfMessage(const absl::Status& status) {
   return status;
 }
 
-}  // namespace
-
-absl::Status MessageStream::Send(const OutgoingMessage& message, Deadline begin_by) {
+absl::StatusOr<MessageHeader> HeaderFor(const OutgoingMessage& message) {
   size_t bytes = kHeaderBytes + message.body.size();
   for (const std::span<const std::byte> piece : message.payload) bytes += piece.size();
   if (bytes > std::numeric_limits<uint32_t>::max()) {
@@ -45,14 +43,24 @@ absl::Status MessageStream::Send(const OutgoingMessage& message, Deadline begin_
   }
   MessageHeader header = message.header;
   header.msg_size = static_cast<uint32_t>(bytes);
-  const std::array<uint8_t, kHeaderBytes> header_bytes = header.Serialize();
+  return header;
+}
 
-  absl::InlinedVector<iovec, 8> parts = {PartOf(header_bytes)};
-  if (!message.body.empty()) parts.push_back(PartOf(message.body));
-  for (const std::span<const std::byte> piece : message.payload) {
-    if (!piece.empty()) parts.push_back(PartOf(piece));
+}  // namespace
+
+absl::Status MessageStream::Send(std::span<const OutgoingMessage> messages, Deadline begin_by) {
+  absl::InlinedVector<std::array<uint8_t, kHeaderBytes>, 1> headers;
+  headers.reserve(messages.size());  // The parts point into it.
+  absl::InlinedVector<iovec, 8> parts;
+  for (const OutgoingMessage& message : messages) {
+    VFIO_USER_ASSIGN_OR_RETURN(const MessageHeader header, HeaderFor(message));
+    parts.push_back(PartOf(headers.emplace_back(header.Serialize())));
+    if (!message.body.empty()) parts.push_back(PartOf(message.body));
+    for (const std::span<const std::byte> piece : message.payload) {
+      if (!piece.empty()) parts.push_back(PartOf(piece));
+    }
   }
-  return socket_.Send(std::span(parts.data(), parts.size()), message.fds,
+  return socket_.Send(std::span(parts.data(), parts.size()), messages.front().fds,
                       Earlier(begin_by, Deadline::In(options_.stall_timeout)),
                       options_.stall_timeout);
 }

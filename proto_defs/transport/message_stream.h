@@ -57,7 +57,13 @@ class MessageStream {
   // Nothing was sent after InvalidArgument, for a message that is too long for its header to say,
   // nor after DeadlineExceeded, when there was no room for its first byte by `begin_by` or within
   // the stall timeout. After any other error the connection is of no more use.
-  absl::Status Send(const OutgoingMessage& message, Deadline begin_by = Deadline::Never());
+  absl::Status Send(const OutgoingMessage& message, Deadline begin_by = Deadline::Never()) {
+    return Send({&message, 1}, begin_by);
+  }
+  // Several at once, at least one, with one sendmsg() where there is room for them. Only the first
+  // may have descriptors.
+  absl::Status Send(std::span<const OutgoingMessage> messages,
+                    Deadline begin_by = Deadline::Never());
 
   struct Incoming {
     MessageHeader header;

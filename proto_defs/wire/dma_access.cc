@@ -1,5 +1,7 @@
 #include "proto_defs/wire/dma_access.h"
 
+#include <cstring>
+
 #include "absl/status/status.h"
 #include "fmt/format.h"
 #include "proto_defs/base/status_macros.h"
@@ -51,6 +53,13 @@ absl::StatusOr<DmaAccess> DmaAccess::ParseWriteReply(std::span<const uint8_t> bo
 void DmaAccess::AppendTo(WireWriter& out) const {
   out.Write<uint64_t>(ToU64(address));
   out.Write<uint64_t>(count);
+}
+
+std::array<uint8_t, DmaAccess::kBytes> DmaAccess::ToBytes() const {
+  std::array<uint8_t, kBytes> bytes;
+  std::memcpy(&bytes[0], &address, sizeof(address));
+  std::memcpy(&bytes[8], &count, sizeof(count));
+  return bytes;
 }
 
 absl::StatusOr<DmaAccessWithData> DmaAccessWithData::Parse(std::span<const uint8_t> body,

@@ -2,6 +2,7 @@
 #ifndef PROTO_DEFS_WIRE_DMA_ACCESS_H_
 #define PROTO_DEFS_WIRE_DMA_ACCESS_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -33,6 +34,7 @@ struct DmaAccess {
   // of that one reply has it, against its own table of the request.
   static absl::StatusOr<DmaAccess> ParseWriteReply(std::span<const uint8_t> body);
   void AppendTo(WireWriter& out) const;
+  std::array<uint8_t, kBytes> ToBytes() const;
 
   friend bool operator==(const DmaAccess&, const DmaAccess&) = default;
 };

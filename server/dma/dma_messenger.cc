@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
@@ -16,13 +18,16 @@
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/dma_access.h"
 #include "proto_defs/wire/iova.h"
-#include "proto_defs/wire/wire_writer.h"
 
 namespace vfio_user {
 namespace {
 
-// Enough to keep the client busy while answers travel; more would only queue.
-constexpr size_t kMaxInFlight = 8;
+// What one transfer has in flight, in messages and in bytes of data; the last message may pass the
+// bytes. Enough to keep the client busy while answers travel; more would only queue. Half of it is
+// sent at once, which costs both sides less than as many messages one by one.
+constexpr size_t kMaxInFlight = 64;
+constexpr size_t kMaxBytesInFlight = 128 << 10;
+constexpr size_t kMaxLongInFlight = 4;  // Messages of the longest kind, where that is more.
 
 struct ReadDirection {
   using Piece = DmaReadPiece;
@@ -86,11 +91,52 @@ class MessageCutter {
 
 // A message on its way, until its reply has come.
 struct DmaMessenger::Exchange {
-  DmaAccess access;
-  std::vector<uint8_t> body;
-  std::span<std::byte> reply_data;
-  std::optional<PendingCall> call;
-  Deadline deadline = Deadline::Never();
+  Exchange(const DmaAccess& asked, std::span<const std::byte> request, std::span<std::byte> reply,
+           Deadline answer_by)
+      : access(asked),
+        body(asked.ToBytes()),
+        request_data(request),
+        reply_data(reply),
+        deadline(answer_by) {}
+
+  const DmaAccess access;
+  const std::array<uint8_t, DmaAccess::kBytes> body;
+  const std::span<const std::byte> request_data;
+  const std::span<std::byte> reply_data;
+  PendingCall call{DmaAccess::kBytes, std::span(&reply_data, 1)};
+  const Deadline deadline;
+};
+
+// What one transfer has in flight, in the order in which it was sent.
+class DmaMessenger::Flight {
+ public:
+  explicit Flight(size_t max_data_bytes)
+      : max_bytes_(std::max(kMaxBytesInFlight, kMaxLongInFlight * max_data_bytes)) {}
+
+  bool empty() const { return oldest_ == end_; }
+  bool HasRoom() const { return end_ - oldest_ < kMaxInFlight && bytes_ < max_bytes_; }
+  bool IsHalfEmpty() const {
+    return end_ - oldest_ <= kMaxInFlight / 2 && bytes_ <= max_bytes_ / 2;
+  }
+
+  // Only with room.
+  template <typename Direction>
+  Exchange& Add(const typename Direction::Piece& piece, Deadline deadline) {
+    const DmaAccess access = {Direction::Address(piece), Direction::Bytes(piece).size()};
+    bytes_ += access.count;
+    return ring_[end_++ % kMaxInFlight].emplace(access, Direction::RequestData(piece),
+                                                Direction::ReplyData(piece), deadline);
+  }
+  Exchange& oldest() { return *ring_[oldest_ % kMaxInFlight]; }
+  void DropOldest() { bytes_ -= ring_[oldest_++ % kMaxInFlight]->access.count; }
+  void DropNewest() { bytes_ -= ring_[--end_ % kMaxInFlight]->access.count; }
+
+ private:
+  const size_t max_bytes_;
+  std::array<std::optional<Exchange>, kMaxInFlight> ring_;
+  size_t oldest_ = 0;
+  size_t end_ = 0;
+  size_t bytes_ = 0;
 };
 
 absl::Status DmaMessenger::Read(std::span<const DmaReadPiece> pieces,
@@ -114,60 +160,60 @@ template <typename Direction>
 absl::Status DmaMessenger::Transfer(std::span<const typename Direction::Piece> pieces,
                                     const DmaCancellation::Token& token) {
   MessageCutter<Direction> cutter(pieces, options_.max_data_bytes);
-  std::array<Exchange, kMaxInFlight> ring;
-  size_t started = 0;
-  size_t finished = 0;
-  absl::Status first_error;
+  Flight flight(options_.max_data_bytes);
+  absl::Status result;
   do {
-    while (first_error.ok() && started - finished < ring.size()) {
-      const auto piece = cutter.Next();
-      if (!piece) break;
-      first_error = Start<Direction>(*piece, token, ring[started % ring.size()]);
-      if (first_error.ok()) ++started;
+    if (result.ok() && flight.IsHalfEmpty()) {
+      result = StartNext<Direction>([&cutter] { return cutter.Next(); }, token, flight);
     }
-    if (finished < started) {
-      const absl::Status status = Finish<Direction>(ring[finished++ % ring.size()]);
-      if (first_error.ok()) first_error = status;
-    }
-  } while (finished < started);
-  return first_error;
+    if (flight.empty()) continue;
+    result.Update(Finish<Direction>(flight.oldest()));
+    flight.DropOldest();
+  } while (!flight.empty());
+  return result;
 }
 
 template <typename Direction>
-absl::Status DmaMessenger::Start(const typename Direction::Piece& piece,
-                                 const DmaCancellation::Token& token, Exchange& exchange) {
+absl::Status DmaMessenger::StartNext(
+    absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
+    const DmaCancellation::Token& token, Flight& flight) {
   if (token.cancelled()) return absl::CancelledError("DMA was cancelled");
-  exchange.access = {Direction::Address(piece), Direction::Bytes(piece).size()};
-  exchange.body.clear();
-  WireWriter out(exchange.body);
-  exchange.access.AppendTo(out);
-  exchange.reply_data = Direction::ReplyData(piece);
-  exchange.call.emplace(DmaAccess::kBytes, std::span(&exchange.reply_data, 1));
-  exchange.deadline = Deadline::In(options_.timeout);
-
-  const std::span<const std::byte> data = Direction::RequestData(piece);
-  VFIO_USER_RETURN_IF_ERROR(channel_->Start(
-      Direction::kCommand, {.body = exchange.body, .payload = std::span(&data, 1), .fds = {}},
-      *exchange.call, exchange.deadline));
+  const Deadline deadline = Deadline::In(options_.timeout);
+  absl::InlinedVector<Channel::Request, 4> batch;
+  while (flight.HasRoom()) {
+    const auto piece = next();
+    if (!piece) break;
+    Exchange& one = flight.Add<Direction>(*piece, deadline);
+    batch.push_back({.command = Direction::kCommand,
+                     .content = {.body = one.body, .payload = {&one.request_data, 1}, .fds = {}},
+                     .call = &one.call});
+  }
+  if (batch.empty()) return absl::OkStatus();
+  const absl::Status started = channel_->StartMany(batch, deadline);
+  if (!started.ok()) {
+    for (size_t i = 0; i < batch.size(); ++i) flight.DropNewest();
+    return started;
+  }
   MutexLock lock(mu_);
-  waiting_.push_back({&*exchange.call, token});
+  for (const Channel::Request& request : batch) waiting_.push_back({request.call, token});
   // CancelWaiting may have run since the token was looked at.
-  if (token.cancelled()) channel_->Cancel(*exchange.call, cancelled_);
+  if (!token.cancelled()) return absl::OkStatus();
+  for (const Channel::Request& request : batch) channel_->Cancel(*request.call, cancelled_);
   return absl::OkStatus();
 }
 
 template <typename Direction>
 absl::Status DmaMessenger::Finish(Exchange& exchange) {
-  const absl::Status replied = channel_->Wait(*exchange.call, exchange.deadline);
+  const absl::Status replied = channel_->Wait(exchange.call, exchange.deadline);
   {
     MutexLock lock(mu_);
-    std::erase_if(waiting_, [&](const Waiting& one) { return one.call == &*exchange.call; });
+    std::erase_if(waiting_, [&](const Waiting& one) { return one.call == &exchange.call; });
   }
   const DmaAccess& asked = exchange.access;
   if (!replied.ok()) {
     return Annotate(replied, fmt::format("{} bytes at {:#x}", asked.count, ToU64(asked.address)));
   }
-  const auto answered = Direction::Parse(exchange.call->body());
+  const auto answered = Direction::Parse(exchange.call.body());
   absl::Status wrong;
   if (!answered.ok()) {
     wrong = absl::DataLossError(std::string(answered.status().message()));
@@ -175,10 +221,10 @@ absl::Status DmaMessenger::Finish(Exchange& exchange) {
     wrong = absl::DataLossError(fmt::format("{}: address {:#x} and count {}, want {:#x} and {}",
                                             Direction::kReply, ToU64(answered->address),
                                             answered->count, ToU64(asked.address), asked.count));
-  } else if (exchange.call->scattered_bytes() != exchange.reply_data.size()) {
+  } else if (exchange.call.scattered_bytes() != exchange.reply_data.size()) {
     wrong =
         absl::DataLossError(fmt::format("{}: data is {} bytes, want count, {}", Direction::kReply,
-                                        exchange.call->scattered_bytes(), asked.count));
+                                        exchange.call.scattered_bytes(), asked.count));
   }
   if (!wrong.ok()) channel_->Close(wrong);
   return wrong;

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "proto_defs/base/mutex.h"
@@ -33,10 +35,11 @@ class DmaMessenger {
   DmaMessenger(const DmaMessenger&) = delete;
   DmaMessenger& operator=(const DmaMessenger&) = delete;
 
-  // Several messages are in flight at once, so that the client has the next one when it has
-  // answered the last. On an error the others are waited for: after the call returns, nothing
-  // touches the pieces' memory. An answer that is not to the question is DataLoss, and breaks the
-  // channel. Cancelled once `token` is; otherwise what the client answered, and Channel's errors.
+  // Many messages are in flight at once, and sent together, so that neither side waits for the
+  // other between two of them. On an error the others are waited for: after the call returns,
+  // nothing touches the pieces' memory. An answer that is not to the question is DataLoss, and
+  // breaks the channel. Cancelled once `token` is; otherwise what the client answered, and
+  // Channel's errors.
   absl::Status Read(std::span<const DmaReadPiece> pieces, const DmaCancellation::Token& token);
   absl::Status Write(std::span<const DmaWritePiece> pieces, const DmaCancellation::Token& token);
 
@@ -48,6 +51,7 @@ class DmaMessenger {
 
  private:
   struct Exchange;
+  class Flight;
   struct Waiting {
     PendingCall* call;
     DmaCancellation::Token token;
@@ -56,9 +60,10 @@ class DmaMessenger {
   template <typename Direction>
   absl::Status Transfer(std::span<const typename Direction::Piece> pieces,
                         const DmaCancellation::Token& token);
+  // Sends as many of the pieces that `next` deals out as there is room for in `flight`.
   template <typename Direction>
-  absl::Status Start(const typename Direction::Piece& piece, const DmaCancellation::Token& token,
-                     Exchange& exchange);
+  absl::Status StartNext(absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
+                         const DmaCancellation::Token& token, Flight& flight);
   template <typename Direction>
   absl::Status Finish(Exchange& exchange);
 

@@ -15,12 +15,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
-#include "proto_defs/base/status_macros.h"
 #include "proto_defs/transport/channel.h"
 #include "proto_defs/transport/message_stream.h"
 #include "proto_defs/transport/socket.h"
@@ -42,9 +40,14 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr uint32_t kMaxDataBytes = 4;
 
-// The body of a DMA message at address 0x1000 + `at`; both numbers below 256.
-Bytes Body(uint8_t at, uint8_t count, std::string_view data = "") {
-  Bytes out = {at, 0x10, 0, 0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0, 0};
+// As many as a transfer has in flight.
+constexpr int kInFlight = 64;
+
+// The body of a DMA message at address 0x1000 + `at`, which is below 4096.
+Bytes Body(int at, uint8_t count, std::string_view data = "") {
+  const auto low = static_cast<uint8_t>(at);
+  const auto high = static_cast<uint8_t>(0x10 + (at >> 8));
+  Bytes out = {low, high, 0, 0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0, 0};
   for (const char byte : data) out.push_back(static_cast<uint8_t>(byte));
   return out;
 }
@@ -94,14 +97,12 @@ class DmaMessengerTest : public testing::Test {
     });
   }
 
-  // As many as are in flight at a time.
-  absl::StatusOr<std::vector<ScriptedPeer::Message>> ReceiveEight() {
-    std::vector<ScriptedPeer::Message> requests;
-    while (requests.size() < 8) {
-      VFIO_USER_ASSIGN_OR_RETURN(ScriptedPeer::Message request, client_->Receive());
-      requests.push_back(std::move(request));
+  void ReceiveRequests(int count, std::vector<ScriptedPeer::Message>& requests) {
+    for (int i = 0; i < count; ++i) {
+      auto request = client_->Receive();
+      ASSERT_THAT(request, IsOk());
+      requests.push_back(*std::move(request));
     }
-    return requests;
   }
 
   DmaCancellation cancellation_;
@@ -177,44 +178,64 @@ TEST_F(DmaMessengerTest, CutsPiecesAndSkipsEmptyOnes) {
   EXPECT_EQ(short_one, "j");
 }
 
-TEST_F(DmaMessengerTest, KeepsEightMessagesInFlightAndTakesAnyOrder) {
-  std::string into(40, ' ');
+TEST_F(DmaMessengerTest, KeepsManyMessagesInFlightAndTakesAnyOrder) {
+  std::string into((kInFlight + 2) * 4, ' ');
   auto read = StartRead(Iova{0x1000}, into);
 
-  const auto requests = ReceiveEight();
-  ASSERT_THAT(requests, IsOk());
-  for (uint8_t i = 8; i-- > 0;) {
-    const std::string data(4, static_cast<char>('a' + i));
-    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, data)),
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(kInFlight, requests));
+  for (int i = kInFlight; i-- > 0;) {
+    const std::string data(4, static_cast<char>('0' + i));
+    ASSERT_THAT(client_->Reply(requests[static_cast<size_t>(i)].header, Body(4 * i, 4, data)),
                 IsOk());
   }
-  for (uint8_t at = 32; at < 40; at = static_cast<uint8_t>(at + 4)) {
+  for (int i = kInFlight; i < kInFlight + 2; ++i) {
     const auto request = client_->Receive();
     ASSERT_THAT(request, IsOk());
-    ASSERT_THAT(client_->Reply(request->header, Body(at, 4, "....")), IsOk());
+    ASSERT_THAT(client_->Reply(request->header, Body(4 * i, 4, "....")), IsOk());
   }
 
   EXPECT_THAT(read.get(), IsOk());
-  EXPECT_EQ(into, "aaaabbbbccccddddeeeeffffgggghhhh........");
+  EXPECT_EQ(into.substr(0, 12), "000011112222");
+  EXPECT_EQ(into.substr((kInFlight - 1) * 4), "oooo........");
+}
+
+TEST_F(DmaMessengerTest, SendsTheNextWhenHalfOfThemAreAnswered) {
+  std::string into((kInFlight + 2) * 4, ' ');
+  auto read = StartRead(Iova{0x1000}, into);
+
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(kInFlight, requests));
+  for (int i = 0; i < kInFlight / 2; ++i) {
+    ASSERT_THAT(client_->Reply(requests[static_cast<size_t>(i)].header, Body(4 * i, 4, "abcd")),
+                IsOk());
+  }
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(2, requests));
+  for (int i = kInFlight / 2; i < kInFlight + 2; ++i) {
+    ASSERT_THAT(client_->Reply(requests[static_cast<size_t>(i)].header, Body(4 * i, 4, "abcd")),
+                IsOk());
+  }
+
+  EXPECT_THAT(read.get(), IsOk());
 }
 
 TEST_F(DmaMessengerTest, ReturnsTheFirstErrorOnceAllAnswersAreThere) {
-  std::string into(40, ' ');
+  std::string into((kInFlight + 2) * 4, ' ');
   auto read = StartRead(Iova{0x1000}, into);
 
-  const auto requests = ReceiveEight();
-  ASSERT_THAT(requests, IsOk());
-  ASSERT_THAT(client_->ReplyError((*requests)[0].header, EFAULT), IsOk());
-  ASSERT_THAT(client_->ReplyError((*requests)[1].header, EACCES), IsOk());
-  for (uint8_t i = 2; i < 8; ++i) {
-    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, "good")),
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(kInFlight, requests));
+  ASSERT_THAT(client_->ReplyError(requests[0].header, EFAULT), IsOk());
+  ASSERT_THAT(client_->ReplyError(requests[1].header, EACCES), IsOk());
+  for (int i = 2; i < kInFlight; ++i) {
+    ASSERT_THAT(client_->Reply(requests[static_cast<size_t>(i)].header, Body(4 * i, 4, "good")),
                 IsOk());
   }
 
   const absl::Status status = read.get();
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("0x1000")));
   EXPECT_EQ(ErrnoOf(status), EFAULT);
-  EXPECT_EQ(into.substr(28), "good        ");
+  EXPECT_EQ(into.substr((kInFlight - 1) * 4), "good        ");
   // No further message was sent: the next that comes is of the next transfer.
   auto written = StartWrite(Iova{0x1077}, "x");
   const auto request = client_->Receive();
@@ -285,8 +306,8 @@ TEST_F(DmaMessengerTest, WakesATransferThatIsCancelled) {
   ASSERT_NO_FATAL_FAILURE(ReadOnAnotherThread());
   std::string into(40, ' ');
   auto read = StartRead(Iova{0x1000}, into);
-  const auto requests = ReceiveEight();
-  ASSERT_THAT(requests, IsOk());
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(10, requests));
 
   cancellation_.Cancel();
   messenger_->CancelWaiting();
@@ -294,8 +315,8 @@ TEST_F(DmaMessengerTest, WakesATransferThatIsCancelled) {
   EXPECT_THAT(read.get(), StatusIs(absl::StatusCode::kCancelled));
   // What was asked for is dropped when it comes, and the channel lives on.
   cancellation_.Resume();
-  for (uint8_t i = 0; i < 8; ++i) {
-    ASSERT_THAT(client_->Reply((*requests)[i].header, Body(static_cast<uint8_t>(4 * i), 4, "late")),
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_THAT(client_->Reply(requests[static_cast<size_t>(i)].header, Body(4 * i, 4, "late")),
                 IsOk());
   }
   auto written = StartWrite(Iova{0x1020}, "abc");

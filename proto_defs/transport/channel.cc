@@ -150,11 +150,13 @@ absl::Status Channel::ReplyError(const MessageHeader& command, uint32_t wire_err
 absl::Status Channel::Serve(Deadline deadline) {
   MutexLock lock(mu_);
   while (reading_ && broken_.ok()) idle_.Wait(mu_);
+  serving_ = true;
   absl::StatusOr<ReadResult> result = ReadResult::kMessage;
   // Between two messages the role is given back and taken without letting go of mu_.
   while (broken_.ok() && *result == ReadResult::kMessage) {
     result = ReadOneAsReader({deadline, stream_.SpinUntil()});
   }
+  serving_ = false;
   HandOverReading();
   return broken_;
 }

@@ -140,6 +140,12 @@ class Channel {
   // Answers `command`, unless it asked for no reply.
   absl::Status Reply(const MessageHeader& command, const MessageContent& content = {});
   absl::Status ReplyError(const MessageHeader& command, uint32_t wire_errno);
+  // Reply, for a command that comes in numbers and takes next to no time: within Serve it may be
+  // kept until the commands of its kind that have arrived are handled, and goes out with their
+  // replies. That costs a system call where none has. Only from the handler; without descriptors.
+  absl::Status ReplySoon(const MessageHeader& command, const MessageContent& content = {});
+  // Whether bytes after the command at hand have been received. Only from the handler.
+  bool HasReadAhead() const { return stream_.HasReadAhead(); }
 
   // Reads until the channel breaks, and returns why; or until `deadline` has passed and nothing is
   // there to be read, and returns OK. Waiting calls leave the reading to it.
@@ -197,6 +203,10 @@ class Channel {
   absl::StatusOr<ReadResult> PollOne() ABSL_LOCKS_EXCLUDED(mu_);
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Patience patience);
+  // Receives the next header; before it waits for that, and before a command of another kind, it
+  // sends the replies that were kept.
+  absl::StatusOr<MessageStream::Incoming> ReceiveHeader(Patience patience);
+  absl::Status SendKept() ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
   // Tells the sender of a message that cannot be, before the channel breaks because of it.
   void Refuse(const MessageHeader& header) ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
   absl::Status HandleCommand(MessageStream::Incoming incoming);
@@ -247,6 +257,14 @@ class Channel {
   uint16_t next_id_ ABSL_GUARDED_BY(mu_) = 0;
   // The body of the command at hand; the reading role's. Kept, so that it is allocated once.
   std::vector<uint8_t> command_body_;
+  // The replies of ReplySoon, all to commands of one kind, and their bodies; the reading role's.
+  struct KeptReply {
+    MessageHeader header;
+    size_t body_bytes = 0;
+  };
+  bool serving_ = false;  // Whether the role is Serve's.
+  std::vector<KeptReply> kept_;
+  std::vector<uint8_t> kept_bodies_;
 };
 
 }  // namespace vfio_user

@@ -18,6 +18,11 @@ namespace {
 // How long a call waits for its own socket alone while another thread is serving the companion.
 constexpr absl::Duration kCompanionBusy = absl::Milliseconds(1);
 
+// Replies that are kept, and how long each may be: so few that whoever waits for the first can go
+// on while the rest are made, and so short that to copy one costs less than to send it.
+constexpr size_t kMaxKeptReplies = 16;
+constexpr size_t kMaxKeptReplyBytes = 4096;
+
 }  // namespace
 
 absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Patience patience) {
@@ -51,7 +56,7 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Patience patience) {
     VFIO_USER_ASSIGN_OR_RETURN(const ReadResult here, ServeCompanion(patience));
     if (here == ReadResult::kNothing) return here;
   }
-  auto incoming = stream_.ReceiveHeader(patience.deadline, patience.spin_until);
+  auto incoming = ReceiveHeader(patience);
   if (absl::IsDeadlineExceeded(incoming.status())) return ReadResult::kNothing;
   if (stream_.refused_header().has_value()) Refuse(*stream_.refused_header());
   VFIO_USER_RETURN_IF_ERROR(incoming.status());
@@ -66,6 +71,45 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Patience patience) {
                                            CommandName(header.command), header.type));
   }
   return ReadResult::kMessage;
+}
+
+absl::StatusOr<MessageStream::Incoming> Channel::ReceiveHeader(Patience patience) {
+  if (kept_.empty()) return stream_.ReceiveHeader(patience.deadline, patience.spin_until);
+  auto incoming = stream_.ReceiveHeader(Deadline::Past());
+  if (incoming.ok() && incoming->header.is_command() && kept_.size() < kMaxKeptReplies &&
+      incoming->header.command == kept_.front().header.command) {
+    return incoming;
+  }
+  VFIO_USER_RETURN_IF_ERROR(SendKept());
+  if (!absl::IsDeadlineExceeded(incoming.status())) return incoming;
+  return stream_.ReceiveHeader(patience.deadline, patience.spin_until);
+}
+
+absl::Status Channel::ReplySoon(const MessageHeader& command, const MessageContent& content) {
+  size_t bytes = content.body.size();
+  for (const std::span<const std::byte> piece : content.payload) bytes += piece.size();
+  if (!serving_ || command.no_reply || bytes > kMaxKeptReplyBytes) return Reply(command, content);
+  kept_.push_back({command.Reply(), bytes});
+  kept_bodies_.insert(kept_bodies_.end(), content.body.begin(), content.body.end());
+  for (const std::span<const std::byte> piece : content.payload) {
+    const auto* const data = reinterpret_cast<const uint8_t*>(piece.data());
+    kept_bodies_.insert(kept_bodies_.end(), data, data + piece.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Channel::SendKept() {
+  absl::InlinedVector<OutgoingMessage, kMaxKeptReplies> messages;
+  std::span<const uint8_t> bodies(kept_bodies_);
+  for (const KeptReply& reply : kept_) {
+    messages.push_back(
+        {.header = reply.header, .body = bodies.first(reply.body_bytes), .payload = {}, .fds = {}});
+    bodies = bodies.subspan(reply.body_bytes);
+  }
+  const absl::Status sent = Send(messages);
+  kept_.clear();
+  kept_bodies_.clear();
+  return sent;
 }
 
 void Channel::Refuse(const MessageHeader& header) {

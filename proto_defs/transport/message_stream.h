@@ -83,6 +83,8 @@ class MessageStream {
   absl::Status ReceiveBody(std::span<uint8_t> body);
   absl::Status DiscardBody(size_t bytes);
 
+  bool HasReadAhead() const { return !ahead_.empty(); }
+
   // See Socket.
   void Shutdown() { socket_.Shutdown(); }
   const Socket& socket() const { return socket_; }

@@ -77,6 +77,7 @@ class ReceiveWait {
   absl::Status FoundNothing() {
     const bool spun = spin_.on();
     if (spin_.Again() || spun) return absl::OkStatus();
+    if (deadline_.passed()) return NothingReceived();
     return socket_.WaitReadable(deadline_);
   }
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -20,12 +21,18 @@
 namespace vfio_user {
 namespace {
 
-// Of two descriptors for one inode, whether they share an open file: its position, its flags, and
-// for /proc/<pid>/mem the memory.
-bool IsSameOpenFile(pid_t self, FdView one, FdView other) {
+// Whether two descriptors share an open file: its position, its flags, and for /proc/<pid>/mem the
+// memory. nullopt where the kernel does not say.
+std::optional<bool> IsSameOpenFile(pid_t self, FdView one, FdView other) {
   const long order = ::syscall(SYS_kcmp, self, self, KCMP_FILE, one.get(), other.get());
-  if (order >= 0) return order == 0;
-  return ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
+  if (order < 0) return std::nullopt;
+  return order == 0;
+}
+
+// The same of two descriptors for one inode, as well as can be told.
+bool IsLikelySameOpenFile(pid_t self, FdView one, FdView other) {
+  const std::optional<bool> same = IsSameOpenFile(self, one, other);
+  return same ? *same : ::fcntl(one.get(), F_GETFL) == ::fcntl(other.get(), F_GETFL);
 }
 
 // Kept for sockets, eventfds and whatever else this process opens.
@@ -45,13 +52,18 @@ absl::Status CheckRoomFor(FdView fd) {
 }  // namespace
 
 absl::StatusOr<FilePool::File> FilePool::Find(FdView fd) {
+  // Most mappings are of the file of the one before: one system call tells.
+  File last = last_.lock();
+  if (last != nullptr && IsSameOpenFile(self_, last->fd, fd).value_or(false)) return last;
   struct stat about = {};
   if (::fstat(fd.get(), &about) != 0) return ErrnoStatus(errno, "fstat");
   const auto candidates = files_.find(FileId(about.st_dev, about.st_ino));
   if (candidates == files_.end()) return nullptr;
   for (const std::weak_ptr<const OpenFile>& candidate : candidates->second) {
     File file = candidate.lock();
-    if (file != nullptr && IsSameOpenFile(self_, file->fd, fd)) return file;
+    if (file == nullptr || !IsLikelySameOpenFile(self_, file->fd, fd)) continue;
+    last_ = file;
+    return file;
   }
   return nullptr;
 }
@@ -71,6 +83,7 @@ absl::StatusOr<FilePool::File> FilePool::Acquire(UniqueFd fd) {
   std::optional<ProcessMemory> process = ProcessMemory::Find(fd, client_);
   auto file = std::make_shared<const OpenFile>(OpenFile{std::move(fd), std::move(process)});
   candidates.push_back(file);
+  last_ = file;
   return file;
 }
 

@@ -56,6 +56,7 @@ class FilePool {
   // All files that were acquired and, until the next Forget, some that have been closed.
   absl::flat_hash_map<FileId, OpenFiles> files_;
   size_t forget_at_ = 16;
+  std::weak_ptr<const OpenFile> last_;  // The one that was asked for last.
 };
 
 }  // namespace vfio_user

@@ -172,9 +172,15 @@ std::vector<absl::Status> Session::MapDmaMany(std::span<const DmaMapAsk> asks) {
   results.reserve(asks.size());
   std::deque<PendingCall> sent;
   absl::Status not_sent;
+  bool refused = false;
   for (const DmaMapAsk& ask : asks) {
-    if (sent.size() == kMaxPipelined) results.push_back(FinishMapDma(sent));
-    if (!results.empty() && !results.back().ok()) break;
+    // In halves, so that neither side waits for the other between two of them.
+    const bool full = sent.size() == kMaxPipelined;
+    while (full && sent.size() > kMaxPipelined / 2) {
+      results.push_back(FinishMapDma(sent));
+      refused = refused || !results.back().ok();
+    }
+    if (refused) break;
     not_sent = StartMapDma(ask, sent);
     if (!not_sent.ok()) break;
   }

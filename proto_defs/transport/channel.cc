@@ -49,11 +49,15 @@ absl::Status Channel::StartMany(std::span<const Request> requests, Deadline dead
       messages.push_back({*header, content.body, content.payload, content.fds});
     }
   }
-  if (sent.ok()) sent = SendUnlessLate(std::span(messages.data(), messages.size()), deadline);
+  if (sent.ok()) {
+    sent = SendUnlessLate(std::span(messages.data(), messages.size()), deadline);
+    // What broke the channel may have been a missed deadline too, and is returned as it is.
+    if (absl::IsDeadlineExceeded(sent)) sent = NotSent(requests.front().command);
+  }
   if (sent.ok()) return absl::OkStatus();
   MutexLock lock(mu_);
   for (size_t i = 0; i < messages.size(); ++i) Forget(messages[i].header.msg_id, *requests[i].call);
-  return absl::IsDeadlineExceeded(sent) ? NotSent(requests.front().command) : sent;
+  return sent;
 }
 
 absl::StatusOr<MessageHeader> Channel::Expect(Command command, PendingCall& call) {

@@ -238,6 +238,14 @@ TEST_F(ChannelErrorsTest, TheFirstErrorIsEveryonesError) {
   EXPECT_EQ(channel_.status(), broken);
 }
 
+TEST_F(ChannelErrorsTest, AMissedDeadlineThatClosedItIsWhatLaterRequestsGet) {
+  channel_.Close(absl::DeadlineExceededError("DMA_MAP: no reply in time"));
+
+  PendingCall call;
+  EXPECT_THAT(channel_.Start(Command::kDeviceReset, {}, call, Soon()),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("DMA_MAP")));
+}
+
 TEST_F(ChannelErrorsTest, AnErrorInSendingBreaks) {
   PendingCall pending;
   StartAndSee(pending);

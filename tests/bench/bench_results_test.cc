@@ -84,7 +84,7 @@ TEST(BenchResultsTest, RejectsWhatNoBenchmarkWrote) {
 
 TEST(RatioTargetTest, SurvivesJson) {
   const RatioTarget target = {
-      .benchmark = "A", .raw = "B", .at_least = 1.6, .counter = "c", .note = "why"};
+      .benchmark = "A", .raw = "B", .at_least = 1.6, .counter = "c", .note = "why", .what = "all"};
 
   const std::vector<RatioTarget> back = TargetsFromJson(TargetsToJson({target}));
 
@@ -92,6 +92,7 @@ TEST(RatioTargetTest, SurvivesJson) {
   EXPECT_EQ(back[0].benchmark, "A");
   EXPECT_EQ(back[0].counter, "c");
   EXPECT_EQ(back[0].note, "why");
+  EXPECT_EQ(back[0].what, "all");
   EXPECT_EQ(BoundsText(back[0]), "at least 1.6");
 }
 

@@ -202,11 +202,17 @@ int main(int argc, char** argv) {
       {{.benchmark = "RegisterReads/256",
         .raw = "RegisterReads/8",
         .at_least = 0.8,
-        .counter = "items_per_second"},
+        .counter = "items_per_second",
+        .what = "register reads of 256 clients together, beside those of 8 (rate)"},
        {.benchmark = "PingPongs/256", .raw = "PingPongs/8", .counter = "items_per_second"},
        {.benchmark = "IdleConnection",
         .raw = "",
         .at_most = 256 * 1024,
-        .counter = "resident_bytes"},
-       {.benchmark = "StartUp/256", .raw = "", .at_most = 1e9}});
+        .counter = "resident_bytes",
+        .what = "resident memory of the server per idle connection, in bytes"},
+       {.benchmark = "StartUp/256",
+        .raw = "",
+        .at_most = 1e9,
+        .what = "start-up of a server with 256 sockets, in nanoseconds"}},
+      {"--benchmark_repetitions=15"});
 }

@@ -13,6 +13,7 @@
 #include "proto_defs/wire/iova.h"
 #include "server/dma/dirty_log.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/ratio_target.h"
 
 namespace vfio_user {
 namespace {
@@ -74,10 +75,14 @@ int Run(int argc, char** argv) {
       ->UseManualTime();
   benchmark::RegisterBenchmark("PlainBitmap/1TiB", ReadPlainBitmap)->UseManualTime();
   return RunBenchmarks(argc, argv,
-                       {{"DirtyReport/16TiB", "DirtyReport/1TiB", 1.25},
+                       {AtMost(1.25, "DirtyReport/16TiB", "DirtyReport/1TiB",
+                               "a report of a million dirty pages of 16 TiB, beside one of 1 TiB"),
                         // Sixteen times as much, and no longer in the processor's cache.
-                        {"DirtyReport/1TiB", "DirtyReport/64GiB", 32},
-                        {"DirtyReport/1TiB", "PlainBitmap/1TiB", 8}});
+                        AtMost(32, "DirtyReport/1TiB", "DirtyReport/64GiB",
+                               "a report of a million dirty pages, beside one of a sixteenth"),
+                        AtMost(8, "DirtyReport/1TiB", "PlainBitmap/1TiB",
+                               "a report of a million dirty pages, beside a plain bitmap")},
+                       {"--benchmark_repetitions=11"});
 }
 
 }  // namespace

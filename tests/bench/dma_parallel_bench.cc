@@ -62,10 +62,13 @@ std::vector<RatioTarget> RegisterBenchmarks(const Clients& clients) {
         const std::string all =
             fmt::format("DmaRead/{}/{}/{}", path, spaces == 1 ? "OneSpace" : "TwoSpaces", name);
         Register(all, {.name = all, .bytes = bytes, .from = from, .spaces = spaces}, clients);
-        targets.push_back({.benchmark = all + "/threads:2",
-                           .raw = all + "/threads:1",
-                           .at_least = 1.6,
-                           .counter = "items_per_second"});
+        targets.push_back(
+            {.benchmark = all + "/threads:2",
+             .raw = all + "/threads:1",
+             .at_least = 1.6,
+             .counter = "items_per_second",
+             .what = fmt::format("two device workers, beside one (rate): {}, {}, {}", path, name,
+                                 spaces == 1 ? "one client" : "a client each")});
       }
     }
   }

@@ -44,16 +44,23 @@ void BM_PingPong(benchmark::State& state) {
   state.counters["limit"] = 1;
 }
 
-void BM_RegisterRead(benchmark::State& state) {
-  PeerProcess peer([](UniqueFd socket) { ServeDevice(std::move(socket)); });
-  const auto client = Client::Adopt(peer.TakeSocket());
+void BM_RegisterRead(benchmark::State& state, absl::Duration busy_poll) {
+  PeerProcess peer([busy_poll](UniqueFd socket) {
+    ServeDevice(std::move(socket), "null", {.busy_poll = busy_poll});
+  });
+  const auto client = Client::Adopt(peer.TakeSocket(), {.busy_poll = busy_poll});
   if (!client.ok()) std::abort();
   const auto config = client->OpenRegion(RegionIndex::kConfig);
   if (!config.ok()) std::abort();
   Measure(state, [&] { return config->Read<uint32_t>(0).ok(); });
 }
 
-BENCHMARK(BM_RegisterRead)->Name("register read")->UseRealTime();
+BENCHMARK_CAPTURE(BM_RegisterRead, blocking, absl::ZeroDuration())
+    ->Name("register read")
+    ->UseRealTime();
+BENCHMARK_CAPTURE(BM_RegisterRead, polling, absl::Milliseconds(1))
+    ->Name("register read, busy-polling")
+    ->UseRealTime();
 BENCHMARK(BM_PingPong)->Name("ping-pong")->UseRealTime();
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "proto_defs/transport/unique_fd.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/ratio_target.h"
 #include "tests/bench/served_device.h"
 
 namespace vfio_user {
@@ -70,5 +71,8 @@ BENCHMARK_CAPTURE(BM_Map, many, MapMany)->Name("MapMany/10000")->UseRealTime();
 
 int main(int argc, char** argv) {
   return vfio_user::RunBenchmarks(
-      argc, argv, {{.benchmark = "MapMany/10000", .raw = "MapOneByOne/10000", .at_most = 0.15}});
+      argc, argv,
+      {vfio_user::AtMost(0.15, "MapMany/10000", "MapOneByOne/10000",
+                         "10,000 buffers through MapMany, beside 10,000 single Maps")},
+      {"--benchmark_repetitions=15"});
 }

@@ -69,8 +69,8 @@ int RunBenchmarks(int argc, char** argv, std::vector<RatioTarget> targets,
                   std::vector<std::string> defaults) {
   std::string interleave = "--benchmark_enable_random_interleaving=true";
   // Many short ones: the machine's speed changes from second to second, and for both alike.
-  std::string repetitions = "--benchmark_repetitions=81";
-  std::string length = "--benchmark_min_time=0.1";
+  std::string repetitions = "--benchmark_repetitions=41";
+  std::string length = "--benchmark_min_time=0.03";
   std::vector<char*> arguments = {argv[0], interleave.data(), repetitions.data(), length.data()};
   for (std::string& flag : defaults) arguments.push_back(flag.data());
   arguments.insert(arguments.end(), argv + 1, argv + argc);

@@ -30,7 +30,7 @@ class RatioReporter : public benchmark::ConsoleReporter {
 };
 
 // main() of a benchmark binary with these targets: random interleaving, so that a drift of the
-// machine's speed meets both sides of a ratio, and 81 short repetitions unless told otherwise, by
+// machine's speed meets both sides of a ratio, and 41 short repetitions unless told otherwise, by
 // `defaults` (flags of the benchmark library) or, which goes before, by the command line.
 //
 // The report draws a benchmark as a point of a curve when it has a counter for where on the x axis

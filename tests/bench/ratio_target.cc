@@ -14,6 +14,13 @@
 
 namespace vfio_user {
 
+RatioTarget AtMost(double bound, std::string benchmark, std::string raw, std::string what) {
+  return {.benchmark = std::move(benchmark),
+          .raw = std::move(raw),
+          .at_most = bound,
+          .what = std::move(what)};
+}
+
 std::string BoundsText(const RatioTarget& target) {
   std::string out;
   if (std::isfinite(target.at_most)) out += fmt::format("at most {:g}", target.at_most);
@@ -31,6 +38,7 @@ std::string TargetsToJson(const std::vector<RatioTarget>& targets) {
     if (target.at_least > 0) one["at_least"] = target.at_least;
     if (!target.counter.empty()) one["counter"] = target.counter;
     if (!target.note.empty()) one["note"] = target.note;
+    if (!target.what.empty()) one["what"] = target.what;
     list.push_back(std::move(one));
   }
   return list.dump();
@@ -46,7 +54,8 @@ std::vector<RatioTarget> TargetsFromJson(std::string_view text) {
                        .at_most = one.value("at_most", std::numeric_limits<double>::infinity()),
                        .at_least = one.value("at_least", 0.0),
                        .counter = one.value("counter", ""),
-                       .note = one.value("note", "")});
+                       .note = one.value("note", ""),
+                       .what = one.value("what", "")});
   }
   return targets;
 }

@@ -23,9 +23,14 @@ struct RatioTarget {
   std::string counter = {};
   // For a target that is known to be missed: why.
   std::string note = {};
+  // In words, for who reads a table of targets: what is done, and beside what.
+  std::string what = {};
 
   bool IsReached(double figure) const { return figure <= at_most && figure >= at_least; }
 };
+
+// The plain case: `benchmark` may take `bound` times as long as `raw`.
+RatioTarget AtMost(double bound, std::string benchmark, std::string raw, std::string what);
 
 // "at most 1.15".
 std::string BoundsText(const RatioTarget& target);

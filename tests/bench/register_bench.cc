@@ -21,6 +21,7 @@
 #include "proto_defs/transport/unique_fd.h"
 #include "tests/bench/peer_process.h"
 #include "tests/bench/ratio_reporter.h"
+#include "tests/bench/ratio_target.h"
 #include "tests/bench/served_device.h"
 
 namespace vfio_user {
@@ -205,19 +206,26 @@ int main(int argc, char** argv) {
   vfio_user::StayOn(0);
   return vfio_user::RunBenchmarks(
       argc, argv,
-      {{"RegisterRead", "PingPong", 1.10},
-       {"BusyRegisterRead", "RegisterRead", 0.125},
-       {"BusyRegisterReadOneProcessor", "RegisterReadOneProcessor", 1.5},
+      {vfio_user::AtMost(1.10, "RegisterRead", "PingPong",
+                         "a register read, beside a byte to and fro between two processes"),
+       vfio_user::AtMost(0.125, "BusyRegisterRead", "RegisterRead",
+                         "a register read while both sides spin, beside one while both block"),
+       vfio_user::AtMost(1.5, "BusyRegisterReadOneProcessor", "RegisterReadOneProcessor",
+                         "the same where both have one processor"),
        {.benchmark = "PostedWrites/10000",
         .raw = "RegisterWrite",
         .at_least = 10,
-        .counter = "items_per_second"},
+        .counter = "items_per_second",
+        .what = "10,000 posted writes and a fence, beside waited-for writes (rate)"},
        {.benchmark = "WriteMany/1000",
         .raw = "RegisterWrite",
         .at_least = 10,
-        .counter = "items_per_second"},
-       {"MappedLoad", "Load", 1.10},
+        .counter = "items_per_second",
+        .what = "1,000 writes of WriteMany, beside waited-for writes (rate)"},
+       vfio_user::AtMost(1.10, "MappedLoad", "Load",
+                         "a load from a mapped BAR, beside one from memory"),
        // With bounds, flags and process checked.
-       {"MappedRead", "Load", 20},
-       {"Ring", "EventfdWrite", 1.10}});
+       vfio_user::AtMost(20, "MappedRead", "Load", "Region::Read of a mapped BAR, beside a load"),
+       vfio_user::AtMost(1.10, "Ring", "EventfdWrite",
+                         "a doorbell rung by its eventfd, beside a write")});
 }

@@ -1,5 +1,5 @@
-// Runs benchmark binaries one after the other, and writes what they found as DIR/report.json and
-// DIR/report.html.
+// Runs benchmark binaries one after the other, and writes what they found: DIR/report.json has all
+// of it, DIR/report.html shows it, and DIR/report.md is what docs/performance.md quotes.
 #include <fcntl.h>
 
 #include <cerrno>
@@ -24,6 +24,7 @@
 #include "tests/bench/ratio_target.h"
 #include "tests/bench/report_contents.h"
 #include "tools/report_page/machine.h"
+#include "tools/report_page/report_markdown.h"
 #include "tools/report_page/report_page.h"
 #include "tools/vfio_user/child_process.h"
 
@@ -122,12 +123,14 @@ absl::Status Report(const Arguments& arguments) {
       WriteFile(directory / "report.json", ReportContentsJson(machine, all).dump(2) + "\n"));
   VFIO_USER_RETURN_IF_ERROR(
       WriteFile(directory / "report.html", RenderHtml(ReportContentsPage(machine, all))));
-  fmt::print(stderr, "wrote report.json and report.html to {}\n", directory.string());
+  VFIO_USER_RETURN_IF_ERROR(
+      WriteFile(directory / "report.md", RenderMarkdown(ReportContentsSummary(machine, all))));
+  fmt::print(stderr, "wrote report.json, report.html and report.md to {}\n", directory.string());
   return absl::OkStatus();
 }
 
 int Run(int argc, char** argv) {
-  CLI::App app("Runs all benchmarks, and writes report.json and report.html.");
+  CLI::App app("Runs all benchmarks, and writes report.json, report.html and report.md.");
   Arguments arguments;
   app.add_option("--out", arguments.out, "the directory to write to")->required()->type_name("DIR");
   app.add_option("--repetitions", arguments.repetitions, "of each benchmark instead of its own");

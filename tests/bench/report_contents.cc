@@ -33,6 +33,7 @@ Json TargetJson(const TargetResult& result) {
   out["figure"] = result.figure ? Json(*result.figure) : Json(nullptr);
   out["reached"] = result.reached();
   if (!target.note.empty()) out["note"] = target.note;
+  if (!target.what.empty()) out["what"] = target.what;
   return out;
 }
 
@@ -53,10 +54,17 @@ std::string FigureText(double figure) {
   return figure < 1000 ? fmt::format("{:.3g}", figure) : QuantityText(figure, PlotUnit::kCount);
 }
 
-std::vector<PageCell> TargetRow(const TargetResult& result) {
+// Where it is to be found among the results.
+std::string Place(const std::string& binary, const RatioTarget& target) {
+  std::string out = fmt::format("{}: {}", binary, target.benchmark);
+  if (!target.raw.empty()) out += " beside " + target.raw;
+  if (!target.counter.empty()) out += ", " + target.counter;
+  return out;
+}
+
+std::vector<PageCell> TargetRow(const std::string& binary, const TargetResult& result) {
   const RatioTarget& target = result.target;
-  std::string what = target.benchmark;
-  if (!target.counter.empty()) what += ", " + target.counter;
+  std::string what = target.what;
   if (!target.note.empty() && !result.reached()) what += " — " + target.note;
   PageCell verdict = {"not measured", CellMood::kBad};
   if (result.figure) {
@@ -67,25 +75,26 @@ std::vector<PageCell> TargetRow(const TargetResult& result) {
           {result.figure ? FigureText(*result.figure) : "—"},
           {BoundsText(target)},
           verdict,
-          {target.raw.empty() ? "—" : target.raw}};
+          {Place(binary, target)}};
 }
 
 PageTable TargetTable(const std::vector<BinaryResults>& all) {
   PageTable table = {.title = "Targets",
                      .text = "",
-                     .columns = {"benchmark", "figure", "target", "", "beside"},
+                     .columns = {"what", "figure", "target", "", "benchmarks"},
                      .rows = {}};
   size_t reached = 0;
   for (const BinaryResults& binary : all) {
     for (const TargetResult& target : binary.targets) {
       if (BoundsText(target.target).empty()) continue;
       if (target.reached()) ++reached;
-      table.rows.push_back(TargetRow(target));
+      table.rows.push_back(TargetRow(binary.binary, target));
     }
   }
   table.text = fmt::format(
       "{} of {} reached. A figure is the median of the first benchmark's repetitions as a multiple "
-      "of the second's, both taken in turns in one run; beside nothing, it is the median itself.",
+      "of the second's, both taken in turns in one run: of their times, where nothing else is "
+      "named. Beside nothing, it is the median itself.",
       reached, table.rows.size());
   return table;
 }
@@ -232,7 +241,7 @@ nlohmann::ordered_json ReportContentsJson(const Machine& machine,
   return {{"machine", MachineJson(machine)}, {"binaries", binaries}};
 }
 
-ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryResults>& all) {
+ReportPage ReportContentsSummary(const Machine& machine, const std::vector<BinaryResults>& all) {
   ReportPage page = {.title = "vfio-user-cpp: performance",
                      .paragraphs = {MachineText(machine)},
                      .sections = {TargetTable(all)}};
@@ -244,6 +253,11 @@ ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryRe
   add(LatencyPlot(all));
   add(PlotOf(std::move(curves[1]), all));
   add(PlotOf(std::move(curves[2]), all));
+  return page;
+}
+
+ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryResults>& all) {
+  ReportPage page = ReportContentsSummary(machine, all);
   if (PageTable ratios = RatioTable(all); !ratios.rows.empty()) {
     page.sections.emplace_back(std::move(ratios));
   }

@@ -17,6 +17,9 @@ nlohmann::ordered_json ReportContentsJson(const Machine& machine,
 
 // A table of the targets, and a plot for each kind of curve of which there are points: see
 // RunBenchmarks.
+ReportPage ReportContentsSummary(const Machine& machine, const std::vector<BinaryResults>& all);
+
+// The same and all the rest: ratios without a target, and every benchmark's result.
 ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryResults>& all);
 
 }  // namespace vfio_user

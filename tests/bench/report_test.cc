@@ -29,8 +29,11 @@ TEST(ReportTest, WritesJsonAndAPage) {
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("1 of 1"));
   const nlohmann::json json = nlohmann::json::parse(ReadFile(directory.File("report.json")));
-  EXPECT_EQ(json["binaries"][0]["results"].size(), 2u);
+  EXPECT_EQ(json["binaries"][0]["results"].size(), 3u);
   EXPECT_THAT(ReadFile(directory.File("report.html")), HasSubstr("A register read: latency"));
+  EXPECT_THAT(
+      ReadFile(directory.File("report.md")),
+      HasSubstr("| percentile | register read | register read, busy-polling | ping-pong |"));
 }
 
 TEST(ReportTest, SaysWhichBinaryFailed) {

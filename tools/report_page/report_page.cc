@@ -90,29 +90,6 @@ std::string TableHtml(const PageTable& table) {
   return out + "</tbody></table></div>\n";
 }
 
-// The figures of a plot: a row for each x that any of the series has.
-PageTable FiguresOf(const Plot& plot) {
-  PageTable table;
-  table.columns.push_back(plot.x.title);
-  std::map<double, std::vector<PageCell>> rows;
-  for (size_t i = 0; i < plot.series.size(); ++i) {
-    table.columns.push_back(plot.series[i].name);
-    for (const auto& [x, y] : plot.series[i].points) {
-      std::vector<PageCell>& row = rows[x];
-      row.resize(plot.series.size());
-      row[i].text = QuantityText(y, plot.y.unit);
-    }
-  }
-  for (auto& [x, row] : rows) {
-    const auto index = static_cast<size_t>(x);
-    std::vector<PageCell> cells = {
-        {index < plot.x.labels.size() ? plot.x.labels[index] : QuantityText(x, plot.x.unit)}};
-    cells.insert(cells.end(), row.begin(), row.end());
-    table.rows.push_back(std::move(cells));
-  }
-  return table;
-}
-
 Json AxisJson(const PlotAxis& axis) {
   return {{"title", axis.title},
           {"unit", NameOf(axis.unit)},
@@ -165,6 +142,28 @@ class SectionRenderer {
 };
 
 }  // namespace
+
+PageTable FiguresOf(const Plot& plot) {
+  PageTable table = {.title = plot.title, .text = plot.text, .columns = {}, .rows = {}};
+  table.columns.push_back(plot.x.title);
+  std::map<double, std::vector<PageCell>> rows;
+  for (size_t i = 0; i < plot.series.size(); ++i) {
+    table.columns.push_back(plot.series[i].name);
+    for (const auto& [x, y] : plot.series[i].points) {
+      std::vector<PageCell>& row = rows[x];
+      row.resize(plot.series.size());
+      row[i].text = QuantityText(y, plot.y.unit);
+    }
+  }
+  for (auto& [x, row] : rows) {
+    const auto index = static_cast<size_t>(x);
+    std::vector<PageCell> cells = {
+        {index < plot.x.labels.size() ? plot.x.labels[index] : QuantityText(x, plot.x.unit)}};
+    cells.insert(cells.end(), row.begin(), row.end());
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
 
 std::string RenderHtml(const ReportPage& page) {
   std::string body = fmt::format("<h1>{}</h1>\n", Escaped(page.title));

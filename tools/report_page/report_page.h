@@ -60,6 +60,9 @@ struct ReportPage {
   std::vector<std::variant<PageTable, Plot>> sections;
 };
 
+// The figures of a plot: a row for each x that any of its series has.
+PageTable FiguresOf(const Plot& plot);
+
 // The whole file. The plots are drawn by Chart.js, which is in it, and their figures are in a table
 // below each. Readable on light and dark screens, and on narrow ones.
 std::string RenderHtml(const ReportPage& page);

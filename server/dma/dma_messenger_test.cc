@@ -1,5 +1,7 @@
 #include "server/dma/dma_messenger.h"
 
+#include <sys/ioctl.h>
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -62,7 +64,7 @@ class DmaMessengerTest : public testing::Test {
     if (reader_.joinable()) reader_.join();
   }
 
-  void Connect(absl::Duration timeout) {
+  void Connect(absl::Duration timeout, uint32_t max_data_bytes = kMaxDataBytes) {
     auto connected = ScriptedPeer::Pair();
     ASSERT_THAT(connected, IsOk());
     client_ = std::make_unique<ScriptedPeer>(std::move(connected->peer));
@@ -74,7 +76,7 @@ class DmaMessengerTest : public testing::Test {
           return absl::OkStatus();
         });
     messenger_ = std::make_unique<DmaMessenger>(
-        channel_, DmaMessenger::Options{.max_data_bytes = kMaxDataBytes, .timeout = timeout});
+        channel_, DmaMessenger::Options{.max_data_bytes = max_data_bytes, .timeout = timeout});
   }
 
   // From now on a thread of its own reads the channel, and not whoever waits.
@@ -217,6 +219,33 @@ TEST_F(DmaMessengerTest, SendsTheNextWhenHalfOfThemAreAnswered) {
   }
 
   EXPECT_THAT(read.get(), IsOk());
+}
+
+TEST_F(DmaMessengerTest, KeepsFourLongMessagesInFlight) {
+  constexpr uint32_t kLong = 64 << 10;
+  Connect(absl::Seconds(20), kLong);
+  std::string into(6 * kLong, ' ');
+  auto read = StartRead(Iova{0x1000}, into);
+
+  // They are sent together, so that a fifth would be there with the fourth.
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(4, requests));
+  int more = -1;
+  ASSERT_EQ(::ioctl(client_->fd().get(), FIONREAD, &more), 0);
+  EXPECT_EQ(more, 0);
+
+  for (int i = 0; i < 6; ++i) {
+    if (i == 4) {
+      ASSERT_NO_FATAL_FAILURE(ReceiveRequests(2, requests));
+    }
+    const ScriptedPeer::Message& request = requests[static_cast<size_t>(i)];
+    Bytes reply = request.body;
+    reply.resize(reply.size() + kLong, static_cast<uint8_t>('0' + i));
+    ASSERT_THAT(client_->Reply(request.header, reply), IsOk());
+  }
+  EXPECT_THAT(read.get(), IsOk());
+  EXPECT_EQ(into[4 * kLong - 1], '3');
+  EXPECT_EQ(into[5 * kLong], '5');
 }
 
 TEST_F(DmaMessengerTest, ReturnsTheFirstErrorOnceAllAnswersAreThere) {

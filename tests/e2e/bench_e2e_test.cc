@@ -37,6 +37,8 @@ TEST(BenchTest, MeasuresAllPathsAndSizesWithAServerOfItsOwn) {
   EXPECT_THAT(run.err, IsEmpty());
   const nlohmann::json json = nlohmann::json::parse(run.out);
   EXPECT_GT(json["register_read"]["latency_seconds"]["samples"], 0);
+  EXPECT_GT(json["ping_pong"]["latency_seconds"]["p50"], 0);
+  ASSERT_EQ(json["raw_copies"].size(), 20u);
   ASSERT_EQ(json["transfers"].size(), 30u);
   for (const nlohmann::json& one : json["transfers"]) {
     EXPECT_GT(one["bytes_per_second"], 0) << one;
@@ -57,6 +59,8 @@ TEST(BenchTest, PrintsATableAndWritesAPage) {
   EXPECT_THAT(run.out, HasSubstr("register read"));
   EXPECT_THAT(run.out, HasSubstr("file-io        64 B"));
   EXPECT_THAT(run.out, HasSubstr("message    16.0 MiB"));
+  EXPECT_THAT(run.out, HasSubstr("memcpy         64 B"));
+  EXPECT_THAT(run.out, HasSubstr("pread      16.0 MiB"));
   EXPECT_THAT(ReadFile(page), HasSubstr("Throughput by size"));
 }
 
@@ -82,6 +86,8 @@ TEST_F(BenchOfServerTest, ReadsConfigSpaceOnly) {
   EXPECT_EQ(json["register_read"]["offset"], 0);
   EXPECT_GT(json["register_read"]["latency_seconds"]["samples"], 0);
   EXPECT_TRUE(json["transfers"].empty());
+  EXPECT_TRUE(json["raw_copies"].empty());
+  EXPECT_GT(json["ping_pong"]["latency_seconds"]["samples"], 0);
 }
 
 TEST_F(BenchOfServerTest, ReadsTheRegisterThatItIsTold) {

@@ -31,6 +31,7 @@
 #include "tools/vfio_user/measurement.h"
 #include "tools/vfio_user/output_file.h"
 #include "tools/vfio_user/progress_bar.h"
+#include "tools/vfio_user/raw_limits.h"
 #include "tools/vfio_user/register_access.h"
 #include "tools/vfio_user/stop_signals.h"
 #include "tools/vfio_user/subcommand.h"
@@ -43,6 +44,8 @@ constexpr char kExamples[] =
     "With a SOCKET, reads one register of that device over and over: by default the\n"
     "first four bytes of config space, which no read changes. Without one, serves a\n"
     "dma-copy device from a second process, and copies through it by every path.\n"
+    "Beside them is what the machine does by itself: a byte sent to and fro, memcpy, and\n"
+    "pread of this process's own memory.\n"
     "Times are in microseconds, and percentiles of what was seen.\n"
     "Examples:\n"
     "  vfio-user bench\n"
@@ -54,8 +57,11 @@ constexpr char kExamples[] =
 constexpr uint64_t kLeastBytes = 64;
 constexpr uint64_t kMostBytes = 16 << 20;
 constexpr uint64_t kMaxSeconds = 3600;
-// Of the time, where copies are measured as well.
+// Of the time: for the ping-pong, and, where copies are measured as well, for the register and for
+// copies without a device. The rest is the device's.
+constexpr double kShareOfPingPong = 0.1;
 constexpr double kShareOfRegister = 0.1;
+constexpr double kShareOfRawCopies = 0.1;
 
 struct Arguments {
   std::string socket_path;  // Empty: a server of our own.
@@ -67,15 +73,32 @@ struct Arguments {
   std::string html;
 };
 
-// What is watched while the work goes on.
-struct Watch {
-  const StopSignals& stop;
-  StepBar& bar;
+// The work's time, of which each part gets a share, and what is watched while it goes on.
+class Watch {
+ public:
+  Watch(const StopSignals& stop, absl::Duration duration)
+      : stop_(stop), bar_(STDERR_FILENO), duration_(duration) {}
 
-  absl::Status Check(double share, std::string_view step) const {
-    bar.Update(share, step);
-    return Annotate(stop.Check(), step);
+  // For the part of that name, which comes next.
+  MeasurementOptions Part(double of_all, const std::string& step) {
+    const SweepOptions part = Sweep(of_all);
+    return {part.duration, [check = part.check, step](double share) { return check(share, step); }};
   }
+  // The same for a part of many steps.
+  SweepOptions Sweep(double of_all) {
+    const double begin = std::exchange(begin_, begin_ + of_all);
+    const auto check = [this, begin, of_all](double share, std::string_view step) {
+      bar_.Update(begin + share * of_all, step);
+      return Annotate(stop_.Check(), step);
+    };
+    return {.duration = duration_ * of_all, .check = check};
+  }
+
+ private:
+  const StopSignals& stop_;
+  StepBar bar_;
+  const absl::Duration duration_;
+  double begin_ = 0;  // Of the next part, as a share of all.
 };
 
 absl::StatusOr<RegisterFigures> MeasureRegister(const Client& client, const Arguments& arguments,
@@ -89,39 +112,40 @@ absl::StatusOr<RegisterFigures> MeasureRegister(const Client& client, const Argu
   return RegisterFigures{arguments.region, arguments.offset, arguments.width, latency};
 }
 
-absl::StatusOr<BenchReport> BenchServer(const Arguments& arguments, const Watch& watch) {
-  BenchReport report = {.machine = DescribeMachine(), .read = {}, .transfers = {}};
+absl::StatusOr<BenchReport> BenchServer(const Arguments& arguments, Watch& watch) {
+  BenchReport report = {.machine = DescribeMachine()};
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(arguments.socket_path));
-  const auto check = [&](double share) { return watch.Check(share, "register read"); };
   VFIO_USER_ASSIGN_OR_RETURN(
-      report.read, MeasureRegister(client, arguments, {absl::Seconds(arguments.seconds), check}));
+      report.read,
+      MeasureRegister(client, arguments, watch.Part(1 - kShareOfPingPong, "register read")));
+  VFIO_USER_ASSIGN_OR_RETURN(report.ping_pong,
+                             MeasurePingPong(watch.Part(kShareOfPingPong, "ping-pong")));
   return report;
 }
 
-absl::StatusOr<BenchReport> BenchOwnServer(const Arguments& arguments, const Watch& watch) {
-  BenchReport report = {.machine = DescribeMachine(), .read = {}, .transfers = {}};
+absl::StatusOr<BenchReport> BenchOwnServer(const Arguments& arguments, Watch& watch) {
+  BenchReport report = {.machine = DescribeMachine()};
   VFIO_USER_ASSIGN_OR_RETURN(ChildServer server, ChildServer::Start({}));
   VFIO_USER_ASSIGN_OR_RETURN(const Client client, Client::Connect(server.socket_path()));
-  const absl::Duration duration = absl::Seconds(arguments.seconds);
-  const auto check_read = [&](double share) {
-    return watch.Check(share * kShareOfRegister, "register read");
-  };
   VFIO_USER_ASSIGN_OR_RETURN(
-      report.read, MeasureRegister(client, arguments, {duration * kShareOfRegister, check_read}));
-  SweepOptions sweep;
-  for (uint64_t bytes = kLeastBytes; bytes <= kMostBytes; bytes *= 4) sweep.sizes.push_back(bytes);
-  sweep.duration = duration * (1 - kShareOfRegister);
-  sweep.check = [&](double share, std::string_view step) {
-    return watch.Check(kShareOfRegister + share * (1 - kShareOfRegister), step);
-  };
-  VFIO_USER_ASSIGN_OR_RETURN(report.transfers, MeasureTransfers(client, sweep));
+      report.read,
+      MeasureRegister(client, arguments, watch.Part(kShareOfRegister, "register read")));
+  VFIO_USER_ASSIGN_OR_RETURN(report.ping_pong,
+                             MeasurePingPong(watch.Part(kShareOfPingPong, "ping-pong")));
+  std::vector<uint64_t> sizes;
+  for (uint64_t bytes = kLeastBytes; bytes <= kMostBytes; bytes *= 4) sizes.push_back(bytes);
+  SweepOptions raw = watch.Sweep(kShareOfRawCopies);
+  raw.sizes = sizes;
+  VFIO_USER_ASSIGN_OR_RETURN(report.raw_copies, MeasureRawCopies(raw));
+  SweepOptions device = watch.Sweep(1 - kShareOfRegister - kShareOfPingPong - kShareOfRawCopies);
+  device.sizes = sizes;
+  VFIO_USER_ASSIGN_OR_RETURN(report.transfers, MeasureTransfers(client, device));
   VFIO_USER_RETURN_IF_ERROR(server.Stop());
   return report;
 }
 
 absl::StatusOr<BenchReport> Measure(const Arguments& arguments, const StopSignals& stop) {
-  StepBar bar(STDERR_FILENO);
-  const Watch watch = {stop, bar};
+  Watch watch(stop, absl::Seconds(arguments.seconds));
   return arguments.socket_path.empty() ? BenchOwnServer(arguments, watch)
                                        : BenchServer(arguments, watch);
 }

@@ -11,6 +11,7 @@
 #include "tools/report_page/machine.h"
 #include "tools/report_page/report_page.h"
 #include "tools/vfio_user/latency_summary.h"
+#include "tools/vfio_user/raw_limits.h"
 #include "tools/vfio_user/transfer_sweep.h"
 
 namespace vfio_user {
@@ -24,8 +25,11 @@ struct RegisterFigures {
 
 struct BenchReport {
   Machine machine;
-  RegisterFigures read;
-  std::vector<TransferFigures> transfers;  // Empty where only the register was read.
+  LatencySummary ping_pong = {};  // The least that a register read can take of two who block.
+  RegisterFigures read = {};
+  // Both empty where only the register was read.
+  std::vector<RawCopyFigures> raw_copies = {};
+  std::vector<TransferFigures> transfers = {};
 };
 
 // Tables, each line ended by a newline.

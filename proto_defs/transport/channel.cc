@@ -158,7 +158,8 @@ absl::Status Channel::Serve(Deadline deadline) {
   absl::StatusOr<ReadResult> result = ReadResult::kMessage;
   // Between two messages the role is given back and taken without letting go of mu_.
   while (broken_.ok() && *result == ReadResult::kMessage) {
-    result = ReadOneAsReader({deadline, stream_.SpinUntil()});
+    result = ReadOneAsReader({deadline, serve_spin_until_});
+    if (result.ok() && *result == ReadResult::kMessage) serve_spin_until_ = stream_.SpinUntil();
   }
   serving_ = false;
   HandOverReading();

@@ -247,6 +247,9 @@ class Channel {
   // Whether a thread has the reading role.
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
   int waiting_calls_ ABSL_GUARDED_BY(mu_) = 0;
+  // How long Serve spins: from the last message on, however often it was called since. Who calls it
+  // now and then for something else would spin each time.
+  Deadline serve_spin_until_ ABSL_GUARDED_BY(mu_) = Deadline::Past();
   // Signalled when nobody reads and no call waits.
   CondVar idle_;
   absl::flat_hash_map<uint16_t, PendingCall*> pending_ ABSL_GUARDED_BY(mu_);

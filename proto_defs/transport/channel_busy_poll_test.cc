@@ -1,4 +1,5 @@
 // A channel whose readers spin before they block.
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -93,6 +94,20 @@ TEST_F(ChannelSpinningTest, EndsWhenTheCallIsCancelled) {
   channel_.Cancel(call, absl::CancelledError("reset"));
 
   EXPECT_EQ(waited.get(), absl::CancelledError("reset"));
+}
+
+absl::Duration ProcessorTimeOfThisThread() {
+  timespec time = {};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return absl::DurationFromTimespec(time);
+}
+
+TEST_F(ChannelSpinningTest, ServesWithoutSpinningUntilThereHasBeenAMessage) {
+  const absl::Duration before = ProcessorTimeOfThisThread();
+
+  EXPECT_THAT(channel_.Serve(Deadline::In(absl::Milliseconds(100))), IsOk());
+
+  EXPECT_LT(ProcessorTimeOfThisThread() - before, absl::Milliseconds(5));
 }
 
 class ChannelSpinsAWhileTest : public ChannelFixture {

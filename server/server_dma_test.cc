@@ -6,11 +6,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/status_macros.h"
@@ -57,9 +59,10 @@ std::vector<uint8_t> UnmapBody(Iova address, uint64_t size) {
 
 // A device that, when its BAR0 is written to, reads 8 bytes of DMA on its worker, and then puts
 // them into BAR0 at 0x100. How that went is the test's to look at.
-class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<std::string_view> {
+class ServerDmaFixture : public ServerFixture {
  protected:
-  ServerDmaTest() {
+  explicit ServerDmaFixture(absl::Duration busy_poll = absl::ZeroDuration()) {
+    options_.busy_poll = busy_poll;
     auto device = std::make_unique<ProbeDevice>([this](DeviceHost& host, uint64_t offset,
                                                        uint64_t address) -> absl::Status {
       if (offset != 0) return absl::OkStatus();
@@ -119,13 +122,30 @@ class ServerDmaTest : public ServerFixture, public testing::WithParamInterface<s
   std::unique_ptr<ScriptedPeer> twin_;
 };
 
-INSTANTIATE_TEST_SUITE_P(OneSocketAndTwo, ServerDmaTest, testing::Values(kPlainJson, kTwinJson),
-                         [](const auto& socket) {
-                           return std::string(socket.param == kPlainJson ? "One" : "Two");
-                         });
+// By what a client says of a twin socket, and by how long the server's threads spin.
+class ServerDmaTest
+    : public ServerDmaFixture,
+      public testing::WithParamInterface<std::tuple<std::string_view, absl::Duration>> {
+ protected:
+  ServerDmaTest() : ServerDmaFixture(std::get<1>(GetParam())) {}
+
+  static std::string_view Json() { return std::get<0>(GetParam()); }
+};
+
+std::string SettingName(const testing::TestParamInfo<ServerDmaTest::ParamType>& tested) {
+  const auto& [json, busy_poll] = tested.param;
+  const std::string sockets = json == kPlainJson ? "One" : "Two";
+  return busy_poll > absl::ZeroDuration() ? sockets + "Spinning" : sockets;
+}
+
+INSTANTIATE_TEST_SUITE_P(OneSocketAndTwo, ServerDmaTest,
+                         testing::Combine(testing::Values(kPlainJson, kTwinJson),
+                                          testing::Values(absl::ZeroDuration(),
+                                                          absl::Microseconds(200))),
+                         SettingName);
 
 TEST_P(ServerDmaTest, AnswersARegisterWriteBeforeTheDmaThatItStarts) {
-  Connect(GetParam());
+  Connect(Json());
   for (int i = 0; i < 100; ++i) {
     ASSERT_THAT(client_->Send(Command::kRegionWrite, StartBody(kMapped)), IsOk());
 
@@ -144,7 +164,7 @@ TEST_P(ServerDmaTest, AnswersARegisterWriteBeforeTheDmaThatItStarts) {
 }
 
 TEST_P(ServerDmaTest, ServesCommandsWhileItWaitsForDma) {
-  Connect(GetParam());
+  Connect(Json());
   const auto read = StartTransfer();
   ASSERT_THAT(read, IsOk());
 
@@ -159,7 +179,7 @@ TEST_P(ServerDmaTest, ServesCommandsWhileItWaitsForDma) {
 }
 
 TEST_P(ServerDmaTest, AnswersAnUnmapOnlyWhenTheTransferIsThrough) {
-  Connect(GetParam());
+  Connect(Json());
   const auto read = StartTransfer();
   ASSERT_THAT(read, IsOk());
 
@@ -182,7 +202,7 @@ TEST_P(ServerDmaTest, AnswersAnUnmapOnlyWhenTheTransferIsThrough) {
 }
 
 TEST_P(ServerDmaTest, AResetCancelsWhatIsUnderWay) {
-  Connect(GetParam());
+  Connect(Json());
   const auto read = StartTransfer();
   ASSERT_THAT(read, IsOk());
 
@@ -196,7 +216,7 @@ TEST_P(ServerDmaTest, AResetCancelsWhatIsUnderWay) {
 }
 
 TEST_P(ServerDmaTest, KeepsMappingsAcrossAResetAndDropsTheLateAnswer) {
-  Connect(GetParam());
+  Connect(Json());
   const auto late = StartTransfer();
   ASSERT_THAT(late, IsOk());
   ASSERT_THAT(client_->ErrorOf(Command::kDeviceReset), IsOkAndHolds(0u));
@@ -212,7 +232,7 @@ TEST_P(ServerDmaTest, KeepsMappingsAcrossAResetAndDropsTheLateAnswer) {
 }
 
 TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
-  Connect(GetParam());
+  Connect(Json());
   const auto first = StartTransfer();
   ASSERT_THAT(first, IsOk());
   for (int i = 0; i < 5; ++i) ASSERT_THAT(client_->Send(Command::kDeviceReset), IsOk());
@@ -234,7 +254,7 @@ TEST_P(ServerDmaTest, TakesAsManyResetsAsThereAre) {
 }
 
 TEST_P(ServerDmaTest, AResetDoesNotLetGoOnWhatALaterOneCancels) {
-  Connect(GetParam());
+  Connect(Json());
   ASSERT_THAT(StartTransfer(), IsOk());
 
   // All of it before the first reset can be done, which waits for the transfer.
@@ -256,7 +276,7 @@ TEST_P(ServerDmaTest, AResetDoesNotLetGoOnWhatALaterOneCancels) {
 }
 
 TEST_P(ServerDmaTest, RefusesCommandsThatPileUpBehindATransfer) {
-  Connect(GetParam());
+  Connect(Json());
   const auto read = StartTransfer();
   ASSERT_THAT(read, IsOk());
   const std::vector<uint8_t> trigger = Serialize(SetIrqsRequest{.data = IrqData::kNone,
@@ -282,7 +302,7 @@ TEST_P(ServerDmaTest, RefusesCommandsThatPileUpBehindATransfer) {
 }
 
 TEST_P(ServerDmaTest, EndsTheTransferOfAClientThatLeaves) {
-  Connect(GetParam());
+  Connect(Json());
   ASSERT_THAT(StartTransfer(), IsOk());
 
   client_->peer().Close();
@@ -290,14 +310,14 @@ TEST_P(ServerDmaTest, EndsTheTransferOfAClientThatLeaves) {
   EXPECT_NE(dma_done_.Take(), absl::StatusCode::kOk);
   // Its place is free, and what it had mapped is not the next client's.
   twin_.reset();
-  auto next = RawClient::Connect(path(), GetParam());
+  auto next = RawClient::Connect(path(), Json());
   ASSERT_THAT(next, IsOk());
   EXPECT_THAT(next->ErrorOf(Command::kRegionWrite, StartBody(kMapped)), IsOkAndHolds(0u));
   EXPECT_EQ(dma_done_.Take(), absl::StatusCode::kOutOfRange);
 }
 
 TEST_P(ServerDmaTest, PassesOnWhatTheClientAnsweredToDma) {
-  Connect(GetParam());
+  Connect(Json());
   const auto read = StartTransfer();
   ASSERT_THAT(read, IsOk());
 
@@ -309,7 +329,7 @@ TEST_P(ServerDmaTest, PassesOnWhatTheClientAnsweredToDma) {
 }
 
 TEST_P(ServerDmaTest, TakesEightMappingsInFlight) {
-  Connect(GetParam());
+  Connect(Json());
   std::vector<uint16_t> ids;
   for (uint64_t i = 1; i <= 8; ++i) {
     const auto sent = client_->Send(Command::kDmaMap, MapBody(Iova{i << 32}, 0x1000));
@@ -327,7 +347,7 @@ TEST_P(ServerDmaTest, TakesEightMappingsInFlight) {
 }
 
 TEST_P(ServerDmaTest, UnmapsEverythingAtOnce) {
-  Connect(GetParam());
+  Connect(Json());
   ASSERT_THAT(client_->ErrorOf(Command::kDmaMap, MapBody(Iova{0x20000}, 0x1000)), IsOkAndHolds(0u));
   DmaUnmapRequest all;
   all.flags = DmaUnmapFlag::kAll;
@@ -340,7 +360,7 @@ TEST_P(ServerDmaTest, UnmapsEverythingAtOnce) {
   EXPECT_THAT(client_->ErrorOf(Command::kDmaMap, MapBody(Iova{0}, 0x100000)), IsOkAndHolds(0u));
 }
 
-using ServerTwinSocketTest = ServerDmaTest;
+using ServerTwinSocketTest = ServerDmaFixture;
 
 TEST_F(ServerTwinSocketTest, AnswersCommandsOnTheTwinSocketWithAnError) {
   Connect(kTwinJson);

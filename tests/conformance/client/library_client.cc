@@ -245,10 +245,10 @@ class LibraryClient : public ClientUnderTest {
 
 absl::StatusOr<std::unique_ptr<ClientUnderTest>> LibraryAdapter::Connect(
     const std::string& path, const ClientPatience& patience) const {
-  VFIO_USER_ASSIGN_OR_RETURN(Client client,
-                             Client::Connect(path, {.connect_timeout = patience.connect,
-                                                    .reply_timeout = patience.reply,
-                                                    .dma_service = service_}));
+  ClientOptions options = options_;
+  options.connect_timeout = patience.connect;
+  options.reply_timeout = patience.reply;
+  VFIO_USER_ASSIGN_OR_RETURN(Client client, Client::Connect(path, options));
   return std::make_unique<LibraryClient>(std::move(client));
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "client/client_options.h"
@@ -11,11 +12,12 @@
 
 namespace vfio_user {
 
-// Clients in this process. With DmaService::kPoll each has a loop on a thread of the adapter's that
-// polls it, as an application would.
+// Clients in this process, with `options` but for the timeouts, which the checks choose. With
+// DmaService::kPoll each has a loop on a thread of the adapter's that polls it, as an application
+// would.
 class LibraryAdapter : public ClientAdapter {
  public:
-  explicit LibraryAdapter(DmaService service = DmaService::kBackgroundThread) : service_(service) {}
+  explicit LibraryAdapter(ClientOptions options = {}) : options_(std::move(options)) {}
 
   absl::StatusOr<std::unique_ptr<ClientUnderTest>> Connect(
       const std::string& path, const ClientPatience& patience) const override;
@@ -23,7 +25,7 @@ class LibraryAdapter : public ClientAdapter {
   int OpenDescriptors() const override;
 
  private:
-  DmaService service_;
+  ClientOptions options_;
 };
 
 }  // namespace vfio_user

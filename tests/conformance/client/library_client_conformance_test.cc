@@ -1,10 +1,11 @@
 // The suite on this tree's client library: a test for each check, so that a failure has its name.
-// Its two ways to serve the device are as good as two clients.
+// Its two ways to serve the device, and spinning before it blocks, are as good as three clients.
 #include <cctype>
 #include <ostream>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "client/client_options.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/check.h"
@@ -32,7 +33,8 @@ std::string TestName(const testing::TestParamInfo<ClientCheck>& info) {
   return name;
 }
 
-// Those that do not wait until a client loses its patience. Who serves makes no difference to that.
+// Those that do not wait until a client loses its patience. Who serves, and
+// whether it spins, makes no difference to that.
 std::vector<ClientCheck> QuickClientChecks() {
   std::vector<ClientCheck> checks = AllClientChecks();
   std::erase_if(checks, [](const ClientCheck& check) {
@@ -43,8 +45,8 @@ std::vector<ClientCheck> QuickClientChecks() {
   return checks;
 }
 
-void ExpectPassed(const ClientCheck& check, DmaService service) {
-  const CheckOutcome outcome = RunClientCheck(check, LibraryAdapter(service));
+void ExpectPassed(const ClientCheck& check, const ClientOptions& options) {
+  const CheckOutcome outcome = RunClientCheck(check, LibraryAdapter(options));
 
   // This library lacks nothing: a check that is skipped would be one that nobody noticed.
   EXPECT_EQ(outcome.kind, CheckOutcome::Kind::kPassed)
@@ -54,18 +56,27 @@ void ExpectPassed(const ClientCheck& check, DmaService service) {
 
 class LibraryClientConformanceTest : public testing::TestWithParam<ClientCheck> {};
 
-TEST_P(LibraryClientConformanceTest, Conforms) {
-  ExpectPassed(GetParam(), DmaService::kBackgroundThread);
-}
+TEST_P(LibraryClientConformanceTest, Conforms) { ExpectPassed(GetParam(), {}); }
 
 INSTANTIATE_TEST_SUITE_P(Client, LibraryClientConformanceTest, testing::ValuesIn(AllClientChecks()),
                          TestName);
 
 class PolledClientConformanceTest : public testing::TestWithParam<ClientCheck> {};
 
-TEST_P(PolledClientConformanceTest, Conforms) { ExpectPassed(GetParam(), DmaService::kPoll); }
+TEST_P(PolledClientConformanceTest, Conforms) {
+  ExpectPassed(GetParam(), {.dma_service = DmaService::kPoll});
+}
 
 INSTANTIATE_TEST_SUITE_P(Client, PolledClientConformanceTest,
+                         testing::ValuesIn(QuickClientChecks()), TestName);
+
+class SpinningClientConformanceTest : public testing::TestWithParam<ClientCheck> {};
+
+TEST_P(SpinningClientConformanceTest, Conforms) {
+  ExpectPassed(GetParam(), {.busy_poll = absl::Microseconds(200)});
+}
+
+INSTANTIATE_TEST_SUITE_P(Client, SpinningClientConformanceTest,
                          testing::ValuesIn(QuickClientChecks()), TestName);
 
 }  // namespace

@@ -1,6 +1,8 @@
 // The devices of this tree, each served by a process of its own, against every check; and one that
-// is only for tests, so that there is a device for each check.
+// is only for tests, so that there is a device for each check. What makes a server faster is off in
+// some of these processes, and on in others.
 #include <cctype>
+#include <compare>
 #include <map>
 #include <memory>
 #include <set>
@@ -27,11 +29,19 @@ namespace {
 // Served by a program of its own; every other device by the tool.
 constexpr char kAllParts[] = "all-parts";
 
-absl::StatusOr<ChildServer> StartServing(const std::string& device) {
-  if (device != kAllParts) return StartServer(device);
+struct Setting {
+  std::string device;
+  std::vector<std::string> arguments = {};  // Of `serve`.
+
+  auto operator<=>(const Setting&) const = default;
+};
+
+absl::StatusOr<ChildServer> StartServing(const Setting& setting) {
+  if (setting.device != kAllParts) return StartServer(setting.device, setting.arguments);
   ChildServer::Options options;
   options.program = ProgramPath("tests/conformance/server/serve_all_parts");
-  options.device = device;
+  options.device = setting.device;
+  options.arguments = setting.arguments;
   return ChildServer::Start(options);
 }
 
@@ -41,8 +51,8 @@ struct Served {
   ServerTraits traits;
 };
 
-absl::StatusOr<std::unique_ptr<Served>> Serve(const std::string& device) {
-  VFIO_USER_ASSIGN_OR_RETURN(ChildServer process, StartServing(device));
+absl::StatusOr<std::unique_ptr<Served>> Serve(const Setting& setting) {
+  VFIO_USER_ASSIGN_OR_RETURN(ChildServer process, StartServing(setting));
   SuiteOptions options = {.socket_path = process.socket_path(),
                           // Machines that build and test other things meanwhile are slow.
                           .patience = absl::Seconds(20),
@@ -78,20 +88,20 @@ SkippedEverywhere& skipped_everywhere() {
   return environment;
 }
 
-// One server for all checks of a device: what one leaves behind another one finds.
-class InTreeTest : public ::testing::TestWithParam<std::pair<std::string, ServerCheck>> {
+// One server for all checks in a setting: what one leaves behind another one finds.
+class InTreeTest : public ::testing::TestWithParam<std::pair<Setting, ServerCheck>> {
  protected:
   static void TearDownTestSuite() { servers().clear(); }
 
-  static std::map<std::string, std::unique_ptr<Served>>& servers() {
-    static auto& map = *new std::map<std::string, std::unique_ptr<Served>>;
+  static std::map<Setting, std::unique_ptr<Served>>& servers() {
+    static auto& map = *new std::map<Setting, std::unique_ptr<Served>>;
     return map;
   }
 
-  static Served* Server(const std::string& device) {
-    std::unique_ptr<Served>& server = servers()[device];
+  static Served* Server(const Setting& setting) {
+    std::unique_ptr<Served>& server = servers()[setting];
     if (server == nullptr) {
-      absl::StatusOr<std::unique_ptr<Served>> started = Serve(device);
+      absl::StatusOr<std::unique_ptr<Served>> started = Serve(setting);
       if (!started.ok()) {
         ADD_FAILURE() << started.status();
         return nullptr;
@@ -103,14 +113,14 @@ class InTreeTest : public ::testing::TestWithParam<std::pair<std::string, Server
 };
 
 TEST_P(InTreeTest, Passes) {
-  const auto& [device, check] = GetParam();
-  Served* const server = Server(device);
+  const auto& [setting, check] = GetParam();
+  Served* const server = Server(setting);
   ASSERT_NE(server, nullptr);
 
   const ServerCheckResult result = RunCheck(check, server->options, server->traits);
 
   if (result.outcome.kind == CheckOutcome::Kind::kSkipped) {
-    skipped_everywhere().Add(check, device);
+    skipped_everywhere().Add(check, setting.device);
     GTEST_SKIP() << result.outcome.words;
   }
   EXPECT_EQ(result.outcome.kind, CheckOutcome::Kind::kPassed) << result.outcome.words;
@@ -118,13 +128,22 @@ TEST_P(InTreeTest, Passes) {
   EXPECT_EQ(result.remark, "");
 }
 
-std::vector<std::pair<std::string, ServerCheck>> EveryCheckOf(const std::string& device) {
-  std::vector<std::pair<std::string, ServerCheck>> all;
-  for (const ServerCheck& check : ServerChecks()) all.emplace_back(device, check);
+std::vector<std::pair<Setting, ServerCheck>> EveryCheckIn(const Setting& setting) {
+  std::vector<std::pair<Setting, ServerCheck>> all;
+  for (const ServerCheck& check : ServerChecks()) all.emplace_back(setting, check);
   return all;
 }
 
-std::string TestName(const ::testing::TestParamInfo<std::pair<std::string, ServerCheck>>& info) {
+// Those that do not wait until the server loses its patience, which has nothing to do with its
+// device.
+std::vector<std::pair<Setting, ServerCheck>> QuickChecksIn(const Setting& setting) {
+  std::vector<std::pair<Setting, ServerCheck>> quick = EveryCheckIn(setting);
+  std::erase_if(quick,
+                [](const auto& tested) { return tested.second.name.ends_with("loses-its-turn"); });
+  return quick;
+}
+
+std::string TestName(const ::testing::TestParamInfo<std::pair<Setting, ServerCheck>>& info) {
   std::string name(info.param.second.name);
   for (char& c : name) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
@@ -132,11 +151,21 @@ std::string TestName(const ::testing::TestParamInfo<std::pair<std::string, Serve
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Null, InTreeTest, ::testing::ValuesIn(EveryCheckOf("null")), TestName);
-INSTANTIATE_TEST_SUITE_P(Edu, InTreeTest, ::testing::ValuesIn(EveryCheckOf("edu")), TestName);
-INSTANTIATE_TEST_SUITE_P(DmaCopy, InTreeTest, ::testing::ValuesIn(EveryCheckOf("dma-copy")),
+INSTANTIATE_TEST_SUITE_P(Null, InTreeTest, ::testing::ValuesIn(EveryCheckIn({"null"})), TestName);
+INSTANTIATE_TEST_SUITE_P(Edu, InTreeTest, ::testing::ValuesIn(QuickChecksIn({"edu"})), TestName);
+INSTANTIATE_TEST_SUITE_P(DmaCopy, InTreeTest, ::testing::ValuesIn(QuickChecksIn({"dma-copy"})),
                          TestName);
-INSTANTIATE_TEST_SUITE_P(AllParts, InTreeTest, ::testing::ValuesIn(EveryCheckOf(kAllParts)),
+INSTANTIATE_TEST_SUITE_P(AllParts, InTreeTest, ::testing::ValuesIn(QuickChecksIn({kAllParts})),
+                         TestName);
+
+INSTANTIATE_TEST_SUITE_P(DmaCopyByDescriptor, InTreeTest,
+                         ::testing::ValuesIn(QuickChecksIn({"dma-copy", {"--no-process-vm"}})),
+                         TestName);
+INSTANTIATE_TEST_SUITE_P(DmaCopySpinning, InTreeTest,
+                         ::testing::ValuesIn(QuickChecksIn({"dma-copy", {"--busy-poll", "200"}})),
+                         TestName);
+INSTANTIATE_TEST_SUITE_P(AllPartsSpinning, InTreeTest,
+                         ::testing::ValuesIn(QuickChecksIn({kAllParts, {"--busy-poll", "200"}})),
                          TestName);
 
 }  // namespace

@@ -198,7 +198,7 @@ int Run(int argc, char** argv) {
        AtMost(3, "MapAndUnmap/65535", "MapAndUnmap/16",
               "the server maps and unmaps among 65,535, beside the same among 16"),
        AtMost(3, "ClientMapAndUnmap/65535", "ClientMapAndUnmap/16",
-              "a client of a server in another process does")});
+              "the same done by a client of a server in another process")});
 }
 
 }  // namespace

@@ -50,8 +50,24 @@ Json BinaryJson(const BinaryResults& binary) {
   return {{"binary", binary.binary}, {"targets", targets}, {"results", results}};
 }
 
-std::string FigureText(double figure) {
+// A ratio, or a figure with its unit.
+std::string FigureText(const RatioTarget& target, double figure) {
+  if (target.raw.empty() && target.counter.empty()) {
+    return QuantityText(figure / 1e9, PlotUnit::kSeconds);
+  }
+  if (target.raw.empty() && target.counter.ends_with("_bytes")) {
+    return QuantityText(figure, PlotUnit::kBytes);
+  }
   return figure < 1000 ? fmt::format("{:.3g}", figure) : QuantityText(figure, PlotUnit::kCount);
+}
+
+// BoundsText with the figure's unit.
+std::string BoundsInUnits(const RatioTarget& target) {
+  std::string out;
+  if (std::isfinite(target.at_most)) out = "at most " + FigureText(target, target.at_most);
+  if (target.at_least <= 0) return out;
+  if (!out.empty()) out += ", ";
+  return out + "at least " + FigureText(target, target.at_least);
 }
 
 // Where it is to be found among the results.
@@ -72,10 +88,10 @@ std::vector<PageCell> TargetRow(const std::string& binary, const TargetResult& r
                                : PageCell{"missed", CellMood::kBad};
   }
   return {{what},
-          {result.figure ? FigureText(*result.figure) : "—"},
-          {BoundsText(target)},
+          {result.figure ? FigureText(target, *result.figure) : "—"},
+          {BoundsInUnits(target)},
           verdict,
-          {Place(binary, target)}};
+          {Place(binary, target), CellMood::kWords}};
 }
 
 PageTable TargetTable(const std::vector<BinaryResults>& all) {
@@ -108,8 +124,9 @@ PageTable RatioTable(const std::vector<BinaryResults>& all) {
   for (const BinaryResults& binary : all) {
     for (const TargetResult& one : binary.targets) {
       if (!BoundsText(one.target).empty()) continue;
-      table.rows.push_back(
-          {{one.target.benchmark}, {one.figure ? FigureText(*one.figure) : "—"}, {one.target.raw}});
+      table.rows.push_back({{one.target.benchmark},
+                            {one.figure ? FigureText(one.target, *one.figure) : "—"},
+                            {one.target.raw}});
     }
   }
   return table;
@@ -146,25 +163,30 @@ std::array<Curves, 3> AllCurves() {
       Curves{"mappings",
              "",
              {.title = "Cost by number of mappings",
-              .text = "What one operation costs among so many mappings of one client. A flat line "
-                      "does not notice how many there are; a straight rise would be a search "
-                      "through all of them.",
+              .text = "What one operation costs among so many mappings of one client: a look-up of "
+                      "the server's, beside one in a bare tree; mapping and unmapping one more by "
+                      "the server alone, and by a client, with two messages. A flat line does not "
+                      "notice how many there are; a straight rise would be a search through all.",
               .x = {.title = "mappings"},
               .y = {.title = "time of one operation", .unit = PlotUnit::kSeconds},
               .series = {}},
              [](const BenchResult& result) { return result.seconds; }},
-      Curves{"clients",
-             "",
-             {.title = "Rate by number of clients",
-              .text = "Register reads of all clients together, each with a socket of one server "
-                      "process. The processors bound the total: past as many clients as keep them "
-                      "busy the line should be flat, and must not fall.",
-              .x = {.title = "clients"},
-              .y = {.title = "reads per second", .unit = PlotUnit::kPerSecond},
-              .series = {}},
-             [](const BenchResult& result) {
-               return CounterOr(result, "items_per_second", 1 / result.seconds);
-             }}};
+      Curves{
+          "clients",
+          "",
+          {.title = "Rate by number of clients",
+           .text = "Register reads of all clients together, each with a socket of one server "
+                   "process. The processors bound the total: past as many clients as keep them "
+                   "busy the line should be flat, and must not fall. Dashed are as many pairs that "
+                   "send a byte to and fro.",
+           .x = {.title = "clients"},
+           .y = {.title = "reads per second",
+                 .unit = PlotUnit::kPerSecond,
+                 .scale = PlotScale::kLinear},
+           .series = {}},
+          [](const BenchResult& result) {
+            return CounterOr(result, "items_per_second", 1 / result.seconds);
+          }}};
 }
 
 void AddPoint(const Curves& curves, const BenchResult& result, std::vector<PlotSeries>& series) {
@@ -201,9 +223,11 @@ Plot LatencyPlot(const std::vector<BinaryResults>& all) {
   Plot plot = {
       .title = "A register read: latency",
       .text =
-          "How long reads take, by how many of them take no longer; beside a byte that two "
-          "processes send to and fro. The median is what a driver waits, the tail what "
-          "the scheduler does now and then to both alike.",
+          "How long reads take, by how many of them take no longer: where both sides block, and "
+          "where both spin before they do; dashed is a byte that two processes send to and fro. "
+          "The "
+          "median is what a driver waits, the tail what the scheduler does now and then to all "
+          "alike.",
       .x = {.title = "percentile", .labels = {"p50", "p90", "p99", "p99.9", "max"}},
       .y = {.title = "time of one read", .unit = PlotUnit::kSeconds},
       .series = {}};

@@ -44,6 +44,8 @@ std::string_view ClassOf(CellMood mood) {
   switch (mood) {
     case CellMood::kPlain:
       return "";
+    case CellMood::kWords:
+      return " class=\"words\"";
     case CellMood::kGood:
       return " class=\"good\"";
     case CellMood::kBad:
@@ -76,8 +78,11 @@ std::string Heading(std::string_view title, std::string_view text) {
 
 std::string TableHtml(const PageTable& table) {
   std::string out = "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>";
-  for (const std::string& column : table.columns) {
-    out += fmt::format("<th scope=\"col\">{}</th>", Escaped(column));
+  for (size_t i = 0; i < table.columns.size(); ++i) {
+    const bool words = !table.rows.empty() && table.rows.front()[i].mood == CellMood::kWords;
+    out += fmt::format("<th scope=\"col\"{}>{}</th>",
+                       ClassOf(words ? CellMood::kWords : CellMood::kPlain),
+                       Escaped(table.columns[i]));
   }
   out += "</tr></thead>\n<tbody>\n";
   for (const std::vector<PageCell>& row : table.rows) {

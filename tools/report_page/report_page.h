@@ -13,7 +13,9 @@ namespace vfio_user {
 
 // All texts are plain text: what HTML has a meaning for is escaped.
 
-enum class CellMood { kPlain, kGood, kBad };
+// kWords: a text, which may be broken into lines, among figures, which may not. The first column is
+// one in any case.
+enum class CellMood { kPlain, kWords, kGood, kBad };
 
 struct PageCell {
   std::string text;

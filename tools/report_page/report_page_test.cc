@@ -39,6 +39,19 @@ TEST(ReportPageTest, MarksCells) {
   EXPECT_THAT(html, HasSubstr("<tr><td>two</td><td class=\"bad\">missed</td></tr>"));
 }
 
+TEST(ReportPageTest, BreaksWordsIntoLines) {
+  const PageTable table = {.title = "",
+                           .text = "",
+                           .columns = {"name", "place"},
+                           .rows = {{{"one"}, {"a/long/one", CellMood::kWords}}}};
+
+  const std::string html = RenderHtml({.title = "", .paragraphs = {}, .sections = {table}});
+
+  EXPECT_THAT(html,
+              HasSubstr("<th scope=\"col\">name</th><th scope=\"col\" class=\"words\">place"));
+  EXPECT_THAT(html, HasSubstr("<td class=\"words\">a/long/one</td>"));
+}
+
 Plot SmallPlot() {
   return {.title = "Throughput",
           .text = "What it shows.",

@@ -1,17 +1,27 @@
 // `vfio-user bench`, with a server of its own and with another's.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstddef>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "proto_defs/transport/unique_fd.h"
 #include "tests/testing/server_process.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
@@ -24,6 +34,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
@@ -109,17 +120,70 @@ TEST(BenchTest, RejectsWhatCannotBe) {
   EXPECT_EQ(RunTool({"bench", "/nonexistent"}).exit_code, 1);
 }
 
-TEST(BenchTest, EndsSoonWhenItIsStopped) {
-  absl::StatusOr<ChildProcess> bench =
-      ChildProcess::Spawn(ToolPath(), {"bench", "--seconds", "3000"});
-  ASSERT_THAT(bench, IsOk());
-  const absl::Time start = absl::Now();
+// A measurement that would go on for an hour, and what it says.
+class LongBenchTest : public BenchOfServerTest {
+ protected:
+  // Returns once it is connected, and so long past blocking the signals that end it.
+  void Start(std::vector<std::string> arguments) {
+    absl::StatusOr<Pipe> talk = MakePipe();
+    ASSERT_THAT(talk, IsOk());
+    arguments.insert(arguments.begin(), "bench");
+    arguments.insert(arguments.end(), {"--seconds", "3600"});
+    absl::StatusOr<ChildProcess> bench = ChildProcess::Spawn(
+        ToolPath(), arguments, {.in = -1, .out = -1, .err = talk->write_end.get()});
+    ASSERT_THAT(bench, IsOk());
+    bench_.emplace(*std::move(bench));
+    talk_ = std::move(talk->read_end);
+    ASSERT_TRUE(AwaitSecondThread());
+  }
 
-  // Before it blocks the signal, that ends it too.
-  bench->Signal(SIGINT);
+  int ExitCode() {
+    const absl::StatusOr<ProcessEnd> end = bench_->Wait(absl::Seconds(60));
+    return end.ok() ? end->exit_code : -1;
+  }
 
-  ASSERT_THAT(bench->Wait(absl::Seconds(60)), IsOk());
-  EXPECT_LT(absl::Now() - start, absl::Seconds(60));
+  // All of it, once the process has ended.
+  std::string Said() const {
+    std::array<char, 4096> text;
+    const ssize_t bytes = ::read(talk_.get(), text.data(), text.size());
+    return {text.data(), static_cast<size_t>(std::max<ssize_t>(bytes, 0))};
+  }
+
+  std::optional<ChildProcess> bench_;
+
+ private:
+  // The client's, which it has from connecting on.
+  bool AwaitSecondThread() const {
+    const std::string tasks = fmt::format("/proc/{}/task", bench_->pid());
+    const absl::Time until = absl::Now() + absl::Seconds(60);
+    for (; absl::Now() < until; absl::SleepFor(absl::Milliseconds(1))) {
+      std::error_code error;
+      const std::filesystem::directory_iterator all(tasks, error);
+      if (error) return false;
+      if (std::distance(begin(all), end(all)) > 1) return true;
+    }
+    return false;
+  }
+
+  UniqueFd talk_;
+};
+
+TEST_F(LongBenchTest, EndsWithOneLineWhenItIsStopped) {
+  Start({});
+
+  bench_->Signal(SIGINT);
+
+  EXPECT_EQ(ExitCode(), 130);
+  EXPECT_THAT(Said(), MatchesRegex("vfio-user: [^\n]*stopped by SIGINT\n"));
+}
+
+TEST_F(LongBenchTest, EndsWithOneLineWhenTheServerDies) {
+  Start({socket()});
+
+  server_->process().Signal(SIGKILL);
+
+  EXPECT_EQ(ExitCode(), 1);
+  EXPECT_THAT(Said(), MatchesRegex("vfio-user: [^\n]+\n"));
 }
 
 }  // namespace

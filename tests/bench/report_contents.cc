@@ -118,7 +118,8 @@ PageTable TargetTable(const std::vector<BinaryResults>& all) {
 // What was compared without a target.
 PageTable RatioTable(const std::vector<BinaryResults>& all) {
   PageTable table = {.title = "Ratios without a target",
-                     .text = "Of medians, as above: what a choice in the library was made by.",
+                     .text = "Of medians, as above: what a choice in the library was made by, or what a "
+                             "target has to be seen beside.",
                      .columns = {"benchmark", "figure", "beside"},
                      .rows = {}};
   for (const BinaryResults& binary : all) {
@@ -277,14 +278,14 @@ ReportPage ReportContentsSummary(const Machine& machine, const std::vector<Binar
   add(LatencyPlot(all));
   add(PlotOf(std::move(curves[1]), all));
   add(PlotOf(std::move(curves[2]), all));
+  if (PageTable ratios = RatioTable(all); !ratios.rows.empty()) {
+    page.sections.emplace_back(std::move(ratios));
+  }
   return page;
 }
 
 ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryResults>& all) {
   ReportPage page = ReportContentsSummary(machine, all);
-  if (PageTable ratios = RatioTable(all); !ratios.rows.empty()) {
-    page.sections.emplace_back(std::move(ratios));
-  }
   page.sections.emplace_back(AllResults(all));
   return page;
 }

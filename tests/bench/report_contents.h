@@ -15,11 +15,11 @@ namespace vfio_user {
 nlohmann::ordered_json ReportContentsJson(const Machine& machine,
                                           const std::vector<BinaryResults>& all);
 
-// A table of the targets, and a plot for each kind of curve of which there are points: see
-// RunBenchmarks.
+// A table of the targets, a plot for each kind of curve of which there are points (see
+// RunBenchmarks), and ratios that have no target.
 ReportPage ReportContentsSummary(const Machine& machine, const std::vector<BinaryResults>& all);
 
-// The same and all the rest: ratios without a target, and every benchmark's result.
+// The same and every benchmark's result.
 ReportPage ReportContentsPage(const Machine& machine, const std::vector<BinaryResults>& all);
 
 }  // namespace vfio_user

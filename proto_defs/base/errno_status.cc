@@ -87,6 +87,7 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
 }
 
 int ErrnoOf(const absl::Status& status) {
+  if (status.ok()) return 0;  // Asked after each access to a mapped register.
   return KeptErrno(status).value_or(ErrnoOfCode(status.code()));
 }
 

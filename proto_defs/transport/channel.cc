@@ -108,7 +108,9 @@ absl::Status Channel::Wait(PendingCall& call, Deadline deadline) {
   while (!call.done_) {
     if (!reading_) {
       // A broken channel has completed every call, so that its status need not be looked at.
-      (void)ReadOneAsReader({Earlier(deadline, Deadline::In(kCancelLatency)), spin_until});
+      (void)ReadOneAsReader({.deadline = Earlier(deadline, Deadline::In(kCancelLatency)),
+                             .spin_until = spin_until,
+                             .several = pending_.size() > 1});
     } else if (deadline.never() || call.receiving_) {
       // A reply that has begun to arrive may not be left: the reader fills the call.
       call.changed_.Wait(mu_);
@@ -158,7 +160,7 @@ absl::Status Channel::Serve(Deadline deadline) {
   absl::StatusOr<ReadResult> result = ReadResult::kMessage;
   // Between two messages the role is given back and taken without letting go of mu_.
   while (broken_.ok() && *result == ReadResult::kMessage) {
-    result = ReadOneAsReader({deadline, serve_spin_until_});
+    result = ReadOneAsReader({.deadline = deadline, .spin_until = serve_spin_until_});
     if (result.ok() && *result == ReadResult::kMessage) serve_spin_until_ = stream_.SpinUntil();
   }
   serving_ = false;

@@ -194,6 +194,7 @@ class Channel {
   struct Patience {
     Deadline deadline = Deadline::Never();
     Deadline spin_until = Deadline::Past();
+    bool several = false;  // Whether more than one reply is awaited.
   };
 
   // Serves the companion until there is something to read here (kMessage) or the deadline has

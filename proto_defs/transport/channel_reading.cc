@@ -74,6 +74,11 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Patience patience) {
 }
 
 absl::StatusOr<MessageStream::Incoming> Channel::ReceiveHeader(Patience patience) {
+  // The kernel wakes whoever blocks in recvmsg() also when the peer takes one of our messages, for
+  // the room that this makes; of several that are under way, each would wake us for nothing.
+  if (patience.several && patience.spin_until.past() && !stream_.HasReadAhead()) {
+    VFIO_USER_RETURN_IF_ERROR(stream_.socket().WaitReadable(patience.deadline));
+  }
   if (kept_.empty()) return stream_.ReceiveHeader(patience.deadline, patience.spin_until);
   auto incoming = stream_.ReceiveHeader(Deadline::Past());
   if (incoming.ok() && incoming->header.is_command() && kept_.size() < kMaxKeptReplies &&

@@ -60,8 +60,7 @@ absl::Status MessageStream::Send(std::span<const OutgoingMessage> messages, Dead
       if (!piece.empty()) parts.push_back(PartOf(piece));
     }
   }
-  return socket_.Send(std::span(parts.data(), parts.size()), messages.front().fds,
-                      Earlier(begin_by, Deadline::In(options_.stall_timeout)),
+  return socket_.Send(std::span(parts.data(), parts.size()), messages.front().fds, begin_by,
                       options_.stall_timeout);
 }
 
@@ -77,7 +76,7 @@ absl::Status MessageStream::FillAhead(Deadline deadline, Deadline spin_until) {
 absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline deadline,
                                                                      Deadline spin_until) {
   if (ahead_.empty()) VFIO_USER_RETURN_IF_ERROR(FillAhead(deadline, spin_until));
-  complete_by_ = Deadline::In(options_.stall_timeout);
+  complete_by_.reset();
   std::vector<UniqueFd> fds = ahead_.TakeFds();
   std::array<uint8_t, kHeaderBytes> bytes;
   VFIO_USER_RETURN_IF_ERROR(ReceiveRestOfHeader(std::span(bytes).subspan(ahead_.Take(bytes))));
@@ -96,7 +95,12 @@ absl::StatusOr<MessageStream::Incoming> MessageStream::ReceiveHeader(Deadline de
 absl::Status MessageStream::ReceiveRestOfHeader(std::span<uint8_t> rest) {
   if (rest.empty()) return absl::OkStatus();
   iovec part = PartOf(rest);
-  return HalfMessage(socket_.ReceiveAll({&part, 1}, complete_by_));
+  return HalfMessage(socket_.ReceiveAll({&part, 1}, CompleteBy()));
+}
+
+Deadline MessageStream::CompleteBy() {
+  if (!complete_by_) complete_by_ = Deadline::In(options_.stall_timeout);
+  return *complete_by_;
 }
 
 absl::Status MessageStream::ReceiveBody(std::span<iovec> parts) {
@@ -108,7 +112,7 @@ absl::Status MessageStream::ReceiveBody(std::span<iovec> parts) {
     left += part.iov_len;
   }
   if (left == 0) return absl::OkStatus();
-  return HalfMessage(socket_.ReceiveAll(parts, complete_by_));
+  return HalfMessage(socket_.ReceiveAll(parts, CompleteBy()));
 }
 
 absl::Status MessageStream::ReceiveBody(std::span<uint8_t> body) {

@@ -103,12 +103,14 @@ class MessageStream {
   // Waits for the first bytes of a message.
   absl::Status FillAhead(Deadline deadline, Deadline spin_until);
   absl::Status ReceiveRestOfHeader(std::span<uint8_t> rest);
+  Deadline CompleteBy();
 
   Socket socket_;
   Options options_;
   ReadAhead ahead_;
-  // When the message that is being received must be complete.
-  Deadline complete_by_ = Deadline::Never();
+  // When the message that is being received must be complete; made out when some of it is missing,
+  // because most come whole, and to look at the clock costs time too.
+  std::optional<Deadline> complete_by_;
   std::optional<MessageHeader> refused_header_;
 };
 

@@ -198,14 +198,14 @@ absl::StatusOr<std::pair<Socket, Socket>> Socket::Pair() {
 }
 
 absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline begin_by,
-                          absl::Duration complete_in) {
+                          absl::Duration stall_timeout) {
   if (fds.size() > kMaxFdsPerMessage) {
     return absl::InvalidArgumentError(fmt::format("{} descriptors in one message, at most {} fit",
                                                   fds.size(), kMaxFdsPerMessage));
   }
   alignas(cmsghdr) char control[kControlBytes];
   bool begun = false;
-  std::optional<Deadline> complete_by;
+  std::optional<Deadline> give_up;
   while (!parts.empty()) {
     msghdr message = MessageFor(parts);
     AttachFds(message, fds, control);
@@ -213,13 +213,16 @@ absl::Status Socket::Send(std::span<iovec> parts, std::span<const FdView> fds, D
     if (sent >= 0) {
       parts = Advance(parts, static_cast<size_t>(sent));
       fds = {};
+      if (!begun) give_up.reset();
       begun = true;
-    } else if (errno == EAGAIN && begun) {
-      if (!complete_by) complete_by = Deadline::In(complete_in);
-      const absl::Status room = WaitFor(fd_, POLLOUT, *complete_by);
-      if (!room.ok()) return absl::UnavailableError("the peer stopped reading within a message");
     } else if (errno == EAGAIN) {
-      VFIO_USER_RETURN_IF_ERROR(WaitFor(fd_, POLLOUT, begin_by));
+      if (!give_up) give_up = Deadline::In(stall_timeout);
+      const absl::Status room =
+          WaitFor(fd_, POLLOUT, begun ? *give_up : Earlier(begin_by, *give_up));
+      if (!room.ok() && begun) {
+        return absl::UnavailableError("the peer stopped reading within a message");
+      }
+      VFIO_USER_RETURN_IF_ERROR(room);
     } else if (errno == EPIPE || errno == ECONNRESET) {
       return PeerClosed();
     } else if (!fds.empty() && (errno == EBADF || errno == EINVAL)) {

@@ -45,11 +45,11 @@ class Socket {
   // Sends all of `parts`, changing them on the way, and, with the first byte, `fds`. One sendmsg()
   // unless the socket's buffer is full. Nothing was sent after InvalidArgument, for more
   // descriptors than kMaxFdsPerMessage or one that cannot be passed, nor after DeadlineExceeded,
-  // when there was no room by `begin_by`. After any other error an unknown number of bytes has been
-  // sent, and the connection is of no more use: Unavailable also when the rest finds no room for
-  // `complete_in`.
+  // when there was no room by `begin_by`, or for `stall_timeout`. After any other error an unknown
+  // number of bytes has been sent, and the connection is of no more use: Unavailable also when the
+  // rest finds no room for `stall_timeout`. Looks at no clock where there is room.
   absl::Status Send(std::span<iovec> parts, std::span<const FdView> fds, Deadline begin_by,
-                    absl::Duration complete_in);
+                    absl::Duration stall_timeout);
 
   struct Received {
     size_t bytes = 0;  // 0: the peer closed its end.

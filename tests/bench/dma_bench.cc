@@ -10,11 +10,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <future>
 #include <memory>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,6 +25,7 @@
 #include "tests/bench/lent_space.h"
 #include "tests/bench/ratio_reporter.h"
 #include "tests/bench/ratio_target.h"
+#include "tests/bench/second_thread.h"
 #include "tests/testing/memory_lender.h"
 
 namespace vfio_user {
@@ -179,19 +178,6 @@ std::vector<RatioTarget> RegisterBenchmarks(Bench& bench) {
           AtMost(12, "DmaRead/mmap/64B", "memcpy/64B", "64 B in mmap mode, beside memcpy"),
           AtMost(1.05, "DmaRead/mmap/1MiB", "memcpy/1MiB", "1 MiB in mmap mode, beside memcpy")};
 }
-
-// A server has several threads, and the library counts references with atomics once there are.
-class SecondThread {
- public:
-  ~SecondThread() {
-    done_.set_value();
-    thread_.join();
-  }
-
- private:
-  std::promise<void> done_;
-  std::thread thread_{[this] { done_.get_future().wait(); }};
-};
 
 int Run(int argc, char** argv) {
   Bench bench;

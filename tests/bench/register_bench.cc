@@ -3,9 +3,11 @@
 // cost; the other ways of access are beside that read, or the instruction or system call that they
 // replace it with.
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -79,6 +81,29 @@ void BM_PingPong(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_PingPong)->Name("PingPong")->UseRealTime();
+
+// The same between two who try over and over: what of a busy read is the machine's.
+bool SpinForByte(FdView socket) {
+  char byte = 0;
+  ssize_t got = -1;
+  do {
+    got = ::recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+  } while (got < 0 && errno == EAGAIN);
+  return got == 1;
+}
+
+void BM_BusyPingPong(benchmark::State& state) {
+  PeerProcess peer([](UniqueFd socket) {
+    StayOn(1);
+    while (SpinForByte(socket) && ::write(socket.get(), "", 1) == 1) {
+    }
+  });
+  const UniqueFd socket = peer.TakeSocket();
+  for (auto _ : state) {
+    if (::write(socket.get(), "", 1) != 1 || !SpinForByte(socket)) std::abort();
+  }
+}
+BENCHMARK(BM_BusyPingPong)->Name("BusyPingPong")->UseRealTime();
 
 void ReadRegisters(benchmark::State& state, const Region& bar0) {
   for (auto _ : state) {
@@ -210,6 +235,12 @@ int main(int argc, char** argv) {
                          "a register read, beside a byte to and fro between two processes"),
        vfio_user::AtMost(0.125, "BusyRegisterRead", "RegisterRead",
                          "a register read while both sides spin, beside one while both block"),
+       {.benchmark = "BusyPingPong",
+        .raw = "PingPong",
+        .what = "a byte to and fro while both sides spin, beside one while both block"},
+       {.benchmark = "BusyRegisterRead",
+        .raw = "BusyPingPong",
+        .what = "a register read, beside a byte to and fro, while both sides spin"},
        vfio_user::AtMost(1.5, "BusyRegisterReadOneProcessor", "RegisterReadOneProcessor",
                          "the same where both have one processor"),
        {.benchmark = "PostedWrites/10000",

@@ -40,18 +40,25 @@ class FilePool {
   absl::StatusOr<File> Find(FdView fd);
 
   // Takes `fd`, and returns a descriptor for the same open file: `fd`, or an older one in use, and
-  // then `fd` is closed. "Same" is the kernel's word (kcmp). Where that call is refused, it is the
-  // same file opened with the same flags. ResourceExhausted (ENOSPC) when few descriptors are left
-  // to this process: one client's files must not keep others from being accepted.
+  // then `fd` is closed. "Same" is the kernel's word (F_DUPFD_QUERY, else kcmp). Where it gives
+  // none it is the same file opened with the same flags. ResourceExhausted (ENOSPC) when few
+  // descriptors are left to this process: one client's files must not keep others from being
+  // accepted.
   absl::StatusOr<File> Acquire(UniqueFd fd);
 
  private:
   using FileId = std::pair<dev_t, ino_t>;
   using OpenFiles = absl::InlinedVector<std::weak_ptr<const OpenFile>, 1>;
 
+  // Whether two descriptors share an open file: its position, its flags, and for /proc/<pid>/mem
+  // the memory. nullopt where the kernel does not say.
+  std::optional<bool> IsSameOpenFile(FdView one, FdView other);
+  // The same of two descriptors for one inode, as well as can be told.
+  bool IsLikelySameOpenFile(FdView one, FdView other);
   void Forget();
 
   const pid_t self_ = ::getpid();  // To name this process to kcmp().
+  bool has_query_ = true;          // Whether the kernel may know F_DUPFD_QUERY.
   PeerCredentials client_;
   // All files that were acquired and, until the next Forget, some that have been closed.
   absl::flat_hash_map<FileId, OpenFiles> files_;

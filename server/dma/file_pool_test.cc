@@ -122,11 +122,32 @@ TEST(FilePoolTest, RejectsWhatIsNoDescriptor) {
   EXPECT_FALSE(pool.Acquire(UniqueFd()).ok());
 }
 
+constexpr int kDupFdQuery = 1027;  // F_DUPFD_QUERY, which older headers do not have.
+
 // 0, or the number of what went wrong.
+int PoolOnAnOldKernel() {
+  const UniqueFd mem = SelfMem(O_RDWR);
+  FilePool pool;
+  if (!RefuseFcntl(kDupFdQuery, EINVAL)) return 1;
+
+  const FilePool::File file = pool.Acquire(Duplicate(mem)).value();
+  if (pool.Acquire(Duplicate(mem)).value() != file) return 2;
+  if (pool.Acquire(SelfMem(O_RDWR)).value() == file) return 3;
+  return 0;
+}
+
+TEST(FilePoolTest, AsksKcmpWhereFcntlDoesNotKnow) {
+  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) < 0) {
+    GTEST_SKIP() << "kcmp() is refused here";
+  }
+
+  EXPECT_EXIT(std::_Exit(PoolOnAnOldKernel()), testing::ExitedWithCode(0), "");
+}
+
 int PoolInASandbox() {
   const UniqueFd mem = SelfMem(O_RDWR);
   FilePool pool;
-  if (!RefuseSystemCall(SYS_kcmp, EPERM)) return 1;
+  if (!RefuseSystemCall(SYS_kcmp, EPERM) || !RefuseFcntl(kDupFdQuery, EINVAL)) return 1;
 
   const FilePool::File file = pool.Acquire(Duplicate(mem)).value();
   if (pool.Acquire(Duplicate(mem)).value() != file) return 2;

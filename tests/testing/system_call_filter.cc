@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <future>
+#include <span>
 #include <thread>
 
 #include "proto_defs/transport/unique_fd.h"
@@ -19,8 +20,15 @@
 namespace vfio_user {
 namespace {
 
-// Has the kernel do `action` for each call of `number` of this thread. Less than 0 on failure; what
-// it returns else depends on `flags`.
+// Less than 0 on failure; what it returns else depends on `flags`.
+long Install(std::span<sock_filter> filter, unsigned long flags) {
+  const sock_fprog program = {.len = static_cast<unsigned short>(filter.size()),
+                              .filter = filter.data()};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+// Has the kernel do `action` for each call of `number` of this thread.
 long Install(uint32_t number, uint32_t action, unsigned long flags) {
   std::array<sock_filter, 4> filter = {{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -28,9 +36,7 @@ long Install(uint32_t number, uint32_t action, unsigned long flags) {
       BPF_STMT(BPF_RET | BPF_K, action),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
-  const sock_fprog program = {.len = filter.size(), .filter = filter.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
-  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  return Install(filter, flags);
 }
 
 // Answers the calls that `calls` tells of until `done` is signalled, and counts them.
@@ -56,6 +62,19 @@ int FailTheFirst(const UniqueFd& calls, const UniqueFd& done, int error) {
 
 bool RefuseSystemCall(uint32_t number, uint16_t error) {
   return Install(number, SECCOMP_RET_ERRNO | error, 0) >= 0;
+}
+
+bool RefuseFcntl(uint32_t command, uint16_t error) {
+  std::array<sock_filter, 6> filter = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 3),
+      // The low half of the second argument, on the little-endian machines that this runs on.
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args) + sizeof(uint64_t)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  return Install(filter, 0) >= 0;
 }
 
 int RunWithOneFailure(uint32_t number, int error, const std::function<void()>& body) {

@@ -1,5 +1,6 @@
 #include "tests/testing/system_call_filter.h"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +25,16 @@ TEST(RefuseSystemCallTest, RefusesThatCallAndNoOther) {
   const auto is_refused = [] {
     return RefuseSystemCall(SYS_getppid, EXDEV) && Call() == std::pair(-1l, EXDEV) &&
            ::syscall(SYS_getpid) > 0;
+  };
+
+  EXPECT_EXIT(std::_Exit(is_refused() ? 0 : 1), testing::ExitedWithCode(0), "");
+}
+
+TEST(RefuseFcntlTest, RefusesThatCommandAndNoOther) {
+  const auto is_refused = [] {
+    errno = 0;
+    return RefuseFcntl(F_GETFL, EXDEV) && ::fcntl(0, F_GETFL) == -1 && errno == EXDEV &&
+           ::fcntl(0, F_GETFD) >= 0 && ::syscall(SYS_getpid) > 0;
   };
 
   EXPECT_EXIT(std::_Exit(is_refused() ? 0 : 1), testing::ExitedWithCode(0), "");

@@ -116,9 +116,20 @@ bool DmaTransfer<Byte>::MoveAtOnce(const ClientMemoryTable& table,
 template <typename Byte>
 absl::Status DmaTransfer<Byte>::Run(DmaMessenger* messenger,
                                     const DmaCancellation::Token& token) const {
-  if (!needs_messenger_) return RunDirect(token);
-  VFIO_USER_RETURN_IF_ERROR(RunDirect(token));
-  return RunMessages(*messenger, token);
+  if (needs_messenger_) {
+    VFIO_USER_RETURN_IF_ERROR(RunDirect(token));
+    return RunMessages(*messenger, token);
+  }
+  const bool alone =
+      parts_.size() == 1 && parts_.front().bytes.size() < kTogetherFromBytes - kPieceCountsAsBytes;
+  return alone ? RunAlone(parts_.front(), token) : RunDirect(token);
+}
+
+template <typename Byte>
+absl::Status DmaTransfer<Byte>::RunAlone(const Part& part, const DmaCancellation::Token& token) {
+  if (token.cancelled()) return Cancelled<Byte>();
+  const absl::Status status = MoveBytes(*part.memory, part.offset, part.bytes);
+  return status.ok() ? status : Failed(status, part);
 }
 
 template <typename Byte>

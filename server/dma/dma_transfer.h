@@ -83,6 +83,8 @@ class DmaTransfer {
     size_t bytes = 0;
   };
 
+  // What RunDirect does of one short part that is direct, which is what most transfers are.
+  static absl::Status RunAlone(const Part& part, const DmaCancellation::Token& token);
   absl::Status RunDirect(const DmaCancellation::Token& token) const;
   // nullptr where no file is read or written.
   static const FilePool::OpenFile* FileOf(const Part& part);

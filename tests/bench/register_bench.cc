@@ -99,6 +99,8 @@ void BM_BusyPingPong(benchmark::State& state) {
     }
   });
   const UniqueFd socket = peer.TakeSocket();
+  // Blocking, so that the other gets to its own processor, which it has to leave ours for.
+  if (!PingPong(socket)) std::abort();
   for (auto _ : state) {
     if (::write(socket.get(), "", 1) != 1 || !SpinForByte(socket)) std::abort();
   }
@@ -233,8 +235,12 @@ int main(int argc, char** argv) {
       argc, argv,
       {vfio_user::AtMost(1.10, "RegisterRead", "PingPong",
                          "a register read, beside a byte to and fro between two processes"),
-       vfio_user::AtMost(0.125, "BusyRegisterRead", "RegisterRead",
-                         "a register read while both sides spin, beside one while both block"),
+       {.benchmark = "BusyRegisterRead",
+        .raw = "RegisterRead",
+        .at_most = 0.125,
+        .note = "what spinning saves is the machine's wake-ups: no read can come below what "
+                "BusyPingPong is of PingPong",
+        .what = "a register read while both sides spin, beside one while both block"},
        {.benchmark = "BusyPingPong",
         .raw = "PingPong",
         .what = "a byte to and fro while both sides spin, beside one while both block"},

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -100,6 +101,18 @@ std::string TargetsReached(const BinaryResults& results) {
   return fmt::format("{} of {} targets reached", reached, all);
 }
 
+absl::Status WriteAll(const fs::path& directory, const Machine& machine,
+                      const std::vector<BinaryResults>& all) {
+  VFIO_USER_RETURN_IF_ERROR(
+      WriteFile(directory / "report.json", ReportContentsJson(machine, all).dump(2) + "\n"));
+  VFIO_USER_RETURN_IF_ERROR(
+      WriteFile(directory / "report.html", RenderHtml(ReportContentsPage(machine, all))));
+  VFIO_USER_RETURN_IF_ERROR(
+      WriteFile(directory / "report.md", RenderMarkdown(ReportContentsSummary(machine, all))));
+  fmt::print(stderr, "wrote report.json, report.html and report.md to {}\n", directory.string());
+  return absl::OkStatus();
+}
+
 absl::Status Report(const Arguments& arguments) {
   const Machine machine = DescribeMachine();
   const fs::path directory = OutputDirectory(arguments.out);
@@ -112,21 +125,23 @@ absl::Status Report(const Arguments& arguments) {
   if (!output.log.valid()) return ErrnoStatus(errno, "report.log");
   std::vector<BinaryResults> all;
   const absl::Time start = absl::Now();
+  // What the others found is not lost with it.
+  absl::Status failed;
+  size_t next = 0;
   for (const std::string& binary : arguments.binaries) {
-    fmt::print(stderr, "== {} of {}, after {:.0f} s: {}\n", all.size() + 1,
-               arguments.binaries.size(), absl::ToDoubleSeconds(absl::Now() - start), binary);
-    VFIO_USER_ASSIGN_OR_RETURN(BinaryResults results, RunBinary(binary, arguments, output));
-    fmt::print(stderr, "   {}\n", TargetsReached(results));
-    all.push_back(std::move(results));
+    fmt::print(stderr, "== {} of {}, after {:.0f} s: {}\n", ++next, arguments.binaries.size(),
+               absl::ToDoubleSeconds(absl::Now() - start), binary);
+    absl::StatusOr<BinaryResults> results = RunBinary(binary, arguments, output);
+    if (!results.ok()) {
+      fmt::print(stderr, "   {}\n", std::string(results.status().message()));
+      failed = results.status();
+      continue;
+    }
+    fmt::print(stderr, "   {}\n", TargetsReached(*results));
+    all.push_back(*std::move(results));
   }
-  VFIO_USER_RETURN_IF_ERROR(
-      WriteFile(directory / "report.json", ReportContentsJson(machine, all).dump(2) + "\n"));
-  VFIO_USER_RETURN_IF_ERROR(
-      WriteFile(directory / "report.html", RenderHtml(ReportContentsPage(machine, all))));
-  VFIO_USER_RETURN_IF_ERROR(
-      WriteFile(directory / "report.md", RenderMarkdown(ReportContentsSummary(machine, all))));
-  fmt::print(stderr, "wrote report.json, report.html and report.md to {}\n", directory.string());
-  return absl::OkStatus();
+  VFIO_USER_RETURN_IF_ERROR(WriteAll(directory, machine, all));
+  return failed;
 }
 
 int Run(int argc, char** argv) {

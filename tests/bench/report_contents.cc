@@ -117,11 +117,13 @@ PageTable TargetTable(const std::vector<BinaryResults>& all) {
 
 // What was compared without a target.
 PageTable RatioTable(const std::vector<BinaryResults>& all) {
-  PageTable table = {.title = "Ratios without a target",
-                     .text = "Of medians, as above: what a choice in the library was made by, or what a "
-                             "target has to be seen beside.",
-                     .columns = {"benchmark", "figure", "beside"},
-                     .rows = {}};
+  PageTable table = {
+      .title = "Ratios without a target",
+      .text =
+          "Of medians, as above: what a choice in the library was made by, or what a "
+          "target has to be seen beside.",
+      .columns = {"benchmark", "figure", "beside"},
+      .rows = {}};
   for (const BinaryResults& binary : all) {
     for (const TargetResult& one : binary.targets) {
       if (!BoundsText(one.target).empty()) continue;

@@ -36,14 +36,16 @@ TEST(ReportTest, WritesJsonAndAPage) {
       HasSubstr("| percentile | register read | register read, busy-polling | ping-pong |"));
 }
 
-TEST(ReportTest, SaysWhichBinaryFailed) {
+TEST(ReportTest, SaysWhichBinaryFailedAndKeepsWhatTheOthersFound) {
   TempDir directory;
 
-  const ToolRun run =
-      RunProgram(ProgramPath("tests/bench/report"), {"--out", directory.path(), "/bin/false"});
+  const ToolRun run = RunProgram(ProgramPath("tests/bench/report"),
+                                 {"--out", directory.path(), "--repetitions", "1", "--min-time",
+                                  "0.001", "/bin/false", ProgramPath("tests/bench/latency_bench")});
 
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_THAT(run.err, HasSubstr("report: false ended with exit code 1"));
+  EXPECT_THAT(ReadFile(directory.File("report.md")), HasSubstr("A register read: latency"));
 }
 
 }  // namespace

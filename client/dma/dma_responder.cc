@@ -18,10 +18,7 @@ namespace vfio_user {
 absl::Status DmaResponder::Answer(const IncomingCommand& command, Channel& channel) {
   const auto data = Execute(command);
   if (!data.ok()) return channel.ReplyError(command.header, ToWireErrno(data.status()));
-  const MessageContent reply = {.body = echo_, .payload = {&*data, 1}, .fds = {}};
-  // Of many that came together the replies go together too.
-  if (channel.HasReadAhead()) return channel.ReplySoon(command.header, reply);
-  return channel.Reply(command.header, reply);
+  return channel.ReplySoon(command.header, {.body = echo_, .payload = {&*data, 1}, .fds = {}});
 }
 
 absl::StatusOr<std::span<const std::byte>> DmaResponder::Execute(const IncomingCommand& command) {

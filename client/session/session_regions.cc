@@ -75,7 +75,7 @@ absl::Status Session::CheckRegionExists(RegionIndex index) {
 
 absl::StatusOr<RegionWithFile> Session::AskRegion(RegionIndex index, uint32_t argsz) {
   const std::vector<uint8_t> request = Serialize(RegionInfoRequest{.argsz = argsz, .index = index});
-  PendingCall call;
+  PendingCall call(ReplyFds::kKept);
   VFIO_USER_RETURN_IF_ERROR(
       Call(Command::kDeviceGetRegionInfo, {.body = request, .payload = {}, .fds = {}}, call));
   absl::StatusOr<RegionInfo> info = ParseReply<RegionInfo>(kRegionInfoReply, call.body(), index);
@@ -99,7 +99,7 @@ absl::StatusOr<RegionIoFds> Session::GetRegionIoFds(RegionIndex index) {
 absl::StatusOr<RegionIoFds> Session::AskIoFds(RegionIndex index, uint32_t argsz) {
   const std::vector<uint8_t> request =
       Serialize(RegionIoFdsRequest{.argsz = argsz, .index = index});
-  PendingCall call;
+  PendingCall call(ReplyFds::kKept);
   VFIO_USER_RETURN_IF_ERROR(
       Call(Command::kDeviceGetRegionIoFds, {.body = request, .payload = {}, .fds = {}}, call));
   absl::StatusOr<RegionIoFdsReply> reply =

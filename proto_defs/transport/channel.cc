@@ -16,7 +16,7 @@ namespace {
 
 // Replies that may be overdue at once. Their ids cannot be used again until they come, and there
 // are 65,536; a peer that owes this many has stopped answering.
-constexpr size_t kMaxLateReplies = 1024;
+constexpr size_t kMaxLateReplies = 8192;
 
 // After how long a thread that reads looks whether its call was cancelled: nothing on the socket
 // says so. Rare enough to cost nothing, soon enough for a device that is being reset.
@@ -156,6 +156,7 @@ absl::Status Channel::ReplyError(const MessageHeader& command, uint32_t wire_err
 absl::Status Channel::Serve(Deadline deadline) {
   MutexLock lock(mu_);
   while (reading_ && broken_.ok()) idle_.Wait(mu_);
+  if (!broken_.ok()) return broken_;
   serving_ = true;
   absl::StatusOr<ReadResult> result = ReadResult::kMessage;
   // Between two messages the role is given back and taken without letting go of mu_.

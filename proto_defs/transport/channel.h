@@ -39,11 +39,15 @@ struct MessageContent {
   std::span<const FdView> fds;
 };
 
+// What becomes of descriptors that come with a reply. A request that asks for none closes them, so
+// that a peer which sends some all the same does not use up this process's.
+enum class ReplyFds { kClosed, kKept };
+
 // One request and the place for its reply. It stays where it is, and alive, from Start until Wait
 // has returned.
 class PendingCall {
  public:
-  PendingCall() = default;
+  explicit PendingCall(ReplyFds reply_fds = ReplyFds::kClosed) : reply_fds_(reply_fds) {}
   // The reply's body beyond its first `fixed_bytes` is received straight into `scatter`, piece
   // after piece, which is borrowed like the call itself.
   PendingCall(size_t fixed_bytes, std::span<const std::span<std::byte>> scatter)
@@ -59,6 +63,7 @@ class PendingCall {
  private:
   friend class Channel;
 
+  const ReplyFds reply_fds_ = ReplyFds::kClosed;
   const size_t fixed_bytes_ = SIZE_MAX;
   const std::span<const std::span<std::byte>> scatter_;
 
@@ -116,8 +121,8 @@ class Channel {
     MessageContent content;  // Without descriptors.
     PendingCall* call = nullptr;
   };
-  // Start for several, in this order, with one sendmsg() where there is room. All are pending, or
-  // on error none.
+  // Start for at least one, in this order, with one sendmsg() where there is room. All are pending,
+  // or on error none.
   absl::Status StartMany(std::span<const Request> requests, Deadline deadline);
 
   // Sends a command that asks for no reply, and forgets it. Errors are those of Start. A reply that
@@ -140,12 +145,11 @@ class Channel {
   // Answers `command`, unless it asked for no reply.
   absl::Status Reply(const MessageHeader& command, const MessageContent& content = {});
   absl::Status ReplyError(const MessageHeader& command, uint32_t wire_errno);
-  // Reply, for a command that comes in numbers and takes next to no time: within Serve it may be
-  // kept until the commands of its kind that have arrived are handled, and goes out with their
-  // replies. That costs a system call where none has. Only from the handler; without descriptors.
+  // Reply, for a command that comes in numbers and takes next to no time: within Serve it is kept
+  // until the commands of its kind that have arrived are handled, and goes out with their replies.
+  // After a command that came with descriptors, where the kernel ends a receive, it takes one
+  // more system call to know that none has. Only from the handler; without descriptors.
   absl::Status ReplySoon(const MessageHeader& command, const MessageContent& content = {});
-  // Whether bytes after the command at hand have been received. Only from the handler.
-  bool HasReadAhead() const { return stream_.HasReadAhead(); }
 
   // Reads until the channel breaks, and returns why; or until `deadline` has passed and nothing is
   // there to be read, and returns OK. Waiting calls leave the reading to it.
@@ -204,9 +208,10 @@ class Channel {
   absl::StatusOr<ReadResult> PollOne() ABSL_LOCKS_EXCLUDED(mu_);
   // Reads one message and does what it says. Only with the reading role.
   absl::StatusOr<ReadResult> ReadOne(Patience patience);
-  // Receives the next header; before it waits for that, and before a command of another kind, it
-  // sends the replies that were kept.
+  // Receives the next header. The replies that were kept are sent before it waits for that or for
+  // the body, and before a command of another kind.
   absl::StatusOr<MessageStream::Incoming> ReceiveHeader(Patience patience);
+  void Keep(const MessageHeader& reply, const MessageContent& content);
   absl::Status SendKept() ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
   // Tells the sender of a message that cannot be, before the channel breaks because of it.
   void Refuse(const MessageHeader& header) ABSL_LOCKS_EXCLUDED(mu_, send_mu_);
@@ -266,7 +271,8 @@ class Channel {
     MessageHeader header;
     size_t body_bytes = 0;
   };
-  bool serving_ = false;  // Whether the role is Serve's.
+  bool serving_ = false;          // Whether the role is Serve's.
+  bool command_had_fds_ = false;  // The command at hand.
   std::vector<KeptReply> kept_;
   std::vector<uint8_t> kept_bodies_;
 };

@@ -205,7 +205,7 @@ TEST_F(ChannelErrorsTest, RefusesMoreRequestsThanThereAreIds) {
 }
 
 TEST_F(ChannelErrorsTest, APeerThatOwesTooManyRepliesIsGivenUp) {
-  for (int i = 0; i < 1024; ++i) {
+  for (int i = 0; i < 8192; ++i) {
     PendingCall call;
     StartAndSee(call);
     ASSERT_THAT(channel_.Wait(call, AtOnce()), StatusIs(absl::StatusCode::kDeadlineExceeded));
@@ -216,7 +216,7 @@ TEST_F(ChannelErrorsTest, APeerThatOwesTooManyRepliesIsGivenUp) {
   StartAndSee(last);
   EXPECT_THAT(channel_.Wait(last, AtOnce()), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(channel_.status(),
-              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("1025 requests unanswered")));
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("8193 requests unanswered")));
 }
 
 TEST_F(ChannelErrorsTest, TheFirstErrorIsEveryonesError) {

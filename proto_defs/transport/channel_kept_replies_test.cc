@@ -21,6 +21,9 @@ namespace {
 
 using testing::ElementsAre;
 
+// The id of a command that the handler does not get over.
+constexpr uint16_t kBreaks = 99;
+
 // All commands are sent before Serve begins, and the last ends it, so that nothing depends on who
 // is quicker. Both kinds of stream: with read-ahead a message is there without a system call.
 class ChannelKeptRepliesTest : public ChannelFixture, public testing::WithParamInterface<bool> {
@@ -33,12 +36,19 @@ class ChannelKeptRepliesTest : public ChannelFixture, public testing::WithParamI
         return absl::OkStatus();
       }
       if (command.header.command == Command::kDmaWrite) return channel_.Reply(command.header);
+      if (command.header.msg_id == kBreaks) return absl::DataLossError("the test's");
       return channel_.ReplySoon(command.header, {.body = command.body, .payload = {}, .fds = {}});
     };
   }
 
   void Ask(Command command, uint16_t id, std::span<const uint8_t> body = {}) {
     ASSERT_THAT(peer_.Send({.msg_id = id, .command = command}, body), IsOk());
+  }
+
+  // With a descriptor, where a receive ends.
+  void AskWithFd(Command command, uint16_t id) {
+    const FdView fd = peer_.fd();
+    ASSERT_THAT(peer_.Send({.msg_id = id, .command = command}, {}, {&fd, 1}), IsOk());
   }
 
   void ServeAll() {
@@ -65,7 +75,41 @@ TEST_P(ChannelKeptRepliesTest, AreSentOnceNoMoreOfTheirKindHasArrived) {
 
   ServeAll();
 
-  EXPECT_THAT(replies_seen_, ElementsAre(0, 0, 0, 3, 4));
+  if (GetParam()) {
+    EXPECT_THAT(replies_seen_, ElementsAre(0, 0, 0, 3, 4));
+  } else {
+    EXPECT_THAT(replies_seen_, ElementsAre(0, 1, 2, 3, 4));  // Nobody knew of more.
+  }
+}
+
+TEST_P(ChannelKeptRepliesTest, AreKeptToWhatCameWithDescriptors) {
+  AskWithFd(Command::kDmaMap, 1);
+  AskWithFd(Command::kDmaMap, 2);
+  AskWithFd(Command::kDmaWrite, 3);
+
+  ServeAll();
+
+  EXPECT_THAT(replies_seen_, ElementsAre(0, 0, 2, 3));
+}
+
+TEST_P(ChannelKeptRepliesTest, AreNotKeptByWhoPolls) {
+  Ask(Command::kDmaRead, 1);
+  Ask(Command::kDmaRead, 2);
+
+  ASSERT_THAT(channel_.Poll(1), IsOk());
+  EXPECT_EQ(RepliesThere(), 1);
+}
+
+TEST_P(ChannelKeptRepliesTest, AreNotKeptByWhoWaitsForAReply) {
+  PendingCall call;
+  const MessageHeader request = StartAndSee(call);
+  Ask(Command::kDmaRead, 1);
+  Ask(Command::kDmaRead, 2);
+  ASSERT_THAT(peer_.Reply(request), IsOk());
+
+  ASSERT_THAT(channel_.Wait(call, Soon()), IsOk());
+
+  EXPECT_THAT(replies_seen_, ElementsAre(0, 1));
 }
 
 TEST_P(ChannelKeptRepliesTest, AreWholeAndInOrder) {
@@ -107,6 +151,40 @@ TEST_P(ChannelKeptRepliesTest, LongOnesGoAtOnce) {
 
   EXPECT_THAT(replies_seen_, ElementsAre(0, (kHeaderBytes + body.size()) / kHeaderBytes,
                                          (2 * kHeaderBytes + body.size()) / kHeaderBytes));
+}
+
+TEST_P(ChannelKeptRepliesTest, LongOnesGoAfterThoseThatWereKept) {
+  Ask(Command::kDmaRead, 1);
+  Ask(Command::kDmaRead, 2, std::vector<uint8_t>(5000));
+
+  ServeAll();
+
+  for (uint16_t id = 1; id <= 2; ++id) {
+    const auto reply = peer_.Receive();
+    ASSERT_THAT(reply, IsOk());
+    EXPECT_EQ(reply->header.msg_id, id);
+  }
+}
+
+TEST_P(ChannelKeptRepliesTest, AreSentBeforeTheRestOfACommandIsAwaited) {
+  Ask(Command::kDmaRead, 1);
+  MessageHeader half = {.msg_id = 2, .command = Command::kDmaRead, .msg_size = 20};
+  ASSERT_THAT(peer_.SendBytes(half.Serialize()), IsOk());
+  auto served = std::async(std::launch::async, [this] { return channel_.Serve(); });
+
+  EXPECT_THAT(peer_.Receive(), IsOk());
+
+  peer_.Shutdown();
+  EXPECT_THAT(served.get(), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_P(ChannelKeptRepliesTest, AreSentBeforeACommandBreaksTheChannel) {
+  AskWithFd(Command::kDmaMap, 1);
+  AskWithFd(Command::kDmaMap, kBreaks);
+
+  EXPECT_THAT(channel_.Serve(), StatusIs(absl::StatusCode::kDataLoss));
+
+  EXPECT_EQ(RepliesThere(), 1);
 }
 
 TEST_P(ChannelKeptRepliesTest, NothingIsSaidToACommandThatWantsNoReply) {

@@ -23,6 +23,12 @@ constexpr absl::Duration kCompanionBusy = absl::Milliseconds(1);
 constexpr size_t kMaxKeptReplies = 16;
 constexpr size_t kMaxKeptReplyBytes = 4096;
 
+size_t BytesOf(const MessageContent& content) {
+  size_t bytes = content.body.size();
+  for (const std::span<const std::byte> piece : content.payload) bytes += piece.size();
+  return bytes;
+}
+
 }  // namespace
 
 absl::StatusOr<Channel::ReadResult> Channel::ReadOneAsReader(Patience patience) {
@@ -76,13 +82,15 @@ absl::StatusOr<Channel::ReadResult> Channel::ReadOne(Patience patience) {
 absl::StatusOr<MessageStream::Incoming> Channel::ReceiveHeader(Patience patience) {
   // The kernel wakes whoever blocks in recvmsg() also when the peer takes one of our messages, for
   // the room that this makes; of several that are under way, each would wake us for nothing.
-  if (patience.several && patience.spin_until.past() && !stream_.HasReadAhead()) {
+  const bool is_there = companion_ != nullptr || stream_.read_ahead_bytes() > 0;
+  if (patience.several && patience.spin_until.past() && !is_there) {
     VFIO_USER_RETURN_IF_ERROR(stream_.socket().WaitReadable(patience.deadline));
   }
   if (kept_.empty()) return stream_.ReceiveHeader(patience.deadline, patience.spin_until);
   auto incoming = stream_.ReceiveHeader(Deadline::Past());
   if (incoming.ok() && incoming->header.is_command() && kept_.size() < kMaxKeptReplies &&
-      incoming->header.command == kept_.front().header.command) {
+      incoming->header.command == kept_.front().header.command &&
+      incoming->body_bytes <= stream_.read_ahead_bytes()) {
     return incoming;
   }
   VFIO_USER_RETURN_IF_ERROR(SendKept());
@@ -91,19 +99,29 @@ absl::StatusOr<MessageStream::Incoming> Channel::ReceiveHeader(Patience patience
 }
 
 absl::Status Channel::ReplySoon(const MessageHeader& command, const MessageContent& content) {
-  size_t bytes = content.body.size();
-  for (const std::span<const std::byte> piece : content.payload) bytes += piece.size();
-  if (!serving_ || command.no_reply || bytes > kMaxKeptReplyBytes) return Reply(command, content);
-  kept_.push_back({command.Reply(), bytes});
+  if (command.no_reply) return absl::OkStatus();
+  const bool last = stream_.read_ahead_bytes() == 0 && !command_had_fds_;
+  const bool alone = !serving_ || companion_ != nullptr || (last && kept_.empty());
+  if (alone) return Reply(command, content);
+  if (BytesOf(content) > kMaxKeptReplyBytes) {
+    VFIO_USER_RETURN_IF_ERROR(SendKept());
+    return Reply(command, content);
+  }
+  Keep(command.Reply(), content);
+  return last ? SendKept() : absl::OkStatus();
+}
+
+void Channel::Keep(const MessageHeader& reply, const MessageContent& content) {
+  kept_.push_back({reply, BytesOf(content)});
   kept_bodies_.insert(kept_bodies_.end(), content.body.begin(), content.body.end());
   for (const std::span<const std::byte> piece : content.payload) {
     const auto* const data = reinterpret_cast<const uint8_t*>(piece.data());
     kept_bodies_.insert(kept_bodies_.end(), data, data + piece.size());
   }
-  return absl::OkStatus();
 }
 
 absl::Status Channel::SendKept() {
+  if (kept_.empty()) return absl::OkStatus();
   absl::InlinedVector<OutgoingMessage, kMaxKeptReplies> messages;
   std::span<const uint8_t> bodies(kept_bodies_);
   for (const KeptReply& reply : kept_) {
@@ -129,8 +147,12 @@ void Channel::Refuse(const MessageHeader& header) {
 absl::Status Channel::HandleCommand(MessageStream::Incoming incoming) {
   command_body_.resize(incoming.body_bytes);
   VFIO_USER_RETURN_IF_ERROR(stream_.ReceiveBody(command_body_));
+  command_had_fds_ = !incoming.fds.empty();
   IncomingCommand command = {incoming.header, command_body_, std::move(incoming.fds)};
-  return handler_(command);
+  const absl::Status handled = handler_(command);
+  // The channel breaks, and what was done before is answered first.
+  if (!handled.ok()) (void)SendKept();
+  return handled;
 }
 
 absl::Status Channel::HandleReply(MessageStream::Incoming incoming) {
@@ -182,7 +204,7 @@ absl::Status Channel::ReceiveReply(MessageStream::Incoming incoming, PendingCall
     // The specification sends none, libvfio-user does.
     return stream_.DiscardBody(incoming.body_bytes);
   }
-  call.fds_ = std::move(incoming.fds);
+  if (call.reply_fds_ == ReplyFds::kKept) call.fds_ = std::move(incoming.fds);
   call.body_.resize(std::min(incoming.body_bytes, call.fixed_bytes_));
   absl::InlinedVector<iovec, 8> parts = {
       {.iov_base = call.body_.data(), .iov_len = call.body_.size()}};

@@ -119,7 +119,7 @@ TEST_F(ChannelTest, GivesTheDescriptorsOfAReplyAway) {
   {
     const UniqueFd file = Memfd("abc");
     const std::vector<FdView> fds = {file, file};
-    PendingCall call;
+    PendingCall call(ReplyFds::kKept);
     ASSERT_THAT(peer_.Reply(StartAndSee(call), {}, fds), IsOk());
 
     ASSERT_THAT(channel_.Wait(call, Soon()), IsOk());
@@ -129,6 +129,18 @@ TEST_F(ChannelTest, GivesTheDescriptorsOfAReplyAway) {
     EXPECT_TRUE(IsSameFile(received[1], file));
     EXPECT_THAT(call.TakeFds(), IsEmpty());
   }
+  EXPECT_EQ(OpenFdCount(), before);
+}
+
+TEST_F(ChannelTest, ClosesDescriptorsThatWereNotAskedFor) {
+  const UniqueFd file = Memfd("abc");
+  const std::vector<FdView> fds = {file, file};
+  const int before = OpenFdCount();
+  PendingCall call;
+  ASSERT_THAT(peer_.Reply(StartAndSee(call), {}, fds), IsOk());
+
+  ASSERT_THAT(channel_.Wait(call, Soon()), IsOk());
+
   EXPECT_EQ(OpenFdCount(), before);
 }
 

@@ -60,8 +60,8 @@ class MessageStream {
   absl::Status Send(const OutgoingMessage& message, Deadline begin_by = Deadline::Never()) {
     return Send({&message, 1}, begin_by);
   }
-  // Several at once, at least one, with one sendmsg() where there is room for them. Only the first
-  // may have descriptors.
+  // At least one, together, with one sendmsg() where there is room for them. A message with
+  // descriptors must be alone.
   absl::Status Send(std::span<const OutgoingMessage> messages,
                     Deadline begin_by = Deadline::Never());
 
@@ -83,7 +83,8 @@ class MessageStream {
   absl::Status ReceiveBody(std::span<uint8_t> body);
   absl::Status DiscardBody(size_t bytes);
 
-  bool HasReadAhead() const { return !ahead_.empty(); }
+  // How much is there after what was received last, without a system call.
+  size_t read_ahead_bytes() const { return ahead_.size(); }
 
   // See Socket.
   void Shutdown() { socket_.Shutdown(); }

@@ -21,6 +21,7 @@ class ReadAhead {
   static constexpr size_t kCapacity = 256;
 
   bool empty() const { return begin_ == end_; }
+  size_t size() const { return end_ - begin_; }
 
   // Where to receive to, the first byte being a message's first. Only while empty.
   std::span<uint8_t> Room() { return bytes_; }

@@ -23,11 +23,13 @@ namespace vfio_user {
 namespace {
 
 // What one transfer has in flight, in messages and in bytes of data; the last message may pass the
-// bytes. Enough to keep the client busy while answers travel; more would only queue. Half of it is
-// sent at once, which costs both sides less than as many messages one by one.
+// bytes. Enough to keep the client busy while answers travel; more would only queue.
 constexpr size_t kMaxInFlight = 64;
 constexpr size_t kMaxBytesInFlight = 128 << 10;
 constexpr size_t kMaxLongInFlight = 4;  // Messages of the longest kind, where that is more.
+// What is sent together, in bytes of data, the last message not counted: it costs both sides less
+// than as many messages one by one, and others that send wait for it.
+constexpr size_t kMaxBytesTogether = 64 << 10;
 
 struct ReadDirection {
   using Piece = DmaReadPiece;
@@ -164,7 +166,7 @@ absl::Status DmaMessenger::Transfer(std::span<const typename Direction::Piece> p
   absl::Status result;
   do {
     if (result.ok() && flight.IsHalfEmpty()) {
-      result = StartNext<Direction>([&cutter] { return cutter.Next(); }, token, flight);
+      result = Fill<Direction>([&cutter] { return cutter.Next(); }, token, flight);
     }
     if (flight.empty()) continue;
     result.Update(Finish<Direction>(flight.oldest()));
@@ -174,32 +176,40 @@ absl::Status DmaMessenger::Transfer(std::span<const typename Direction::Piece> p
 }
 
 template <typename Direction>
-absl::Status DmaMessenger::StartNext(
-    absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
-    const DmaCancellation::Token& token, Flight& flight) {
-  if (token.cancelled()) return absl::CancelledError("DMA was cancelled");
-  const Deadline deadline = Deadline::In(options_.timeout);
-  absl::InlinedVector<Channel::Request, 4> batch;
+absl::Status DmaMessenger::Fill(absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
+                                const DmaCancellation::Token& token, Flight& flight) {
   while (flight.HasRoom()) {
-    const auto piece = next();
-    if (!piece) break;
-    Exchange& one = flight.Add<Direction>(*piece, deadline);
-    batch.push_back({.command = Direction::kCommand,
-                     .content = {.body = one.body, .payload = {&one.request_data, 1}, .fds = {}},
-                     .call = &one.call});
+    if (token.cancelled()) return absl::CancelledError("DMA was cancelled");
+    const Deadline deadline = Deadline::In(options_.timeout);
+    absl::InlinedVector<Channel::Request, 4> batch;
+    size_t bytes = 0;
+    while (flight.HasRoom() && bytes < kMaxBytesTogether) {
+      const auto piece = next();
+      if (!piece) break;
+      Exchange& one = flight.Add<Direction>(*piece, deadline);
+      bytes += one.request_data.size();
+      batch.push_back({.command = Direction::kCommand,
+                       .content = {.body = one.body, .payload = {&one.request_data, 1}, .fds = {}},
+                       .call = &one.call});
+    }
+    if (batch.empty()) return absl::OkStatus();
+    const absl::Status started = channel_->StartMany(batch, deadline);
+    if (!started.ok()) {
+      for (size_t i = 0; i < batch.size(); ++i) flight.DropNewest();
+      return started;
+    }
+    NoteWaiting(batch, token);
   }
-  if (batch.empty()) return absl::OkStatus();
-  const absl::Status started = channel_->StartMany(batch, deadline);
-  if (!started.ok()) {
-    for (size_t i = 0; i < batch.size(); ++i) flight.DropNewest();
-    return started;
-  }
-  MutexLock lock(mu_);
-  for (const Channel::Request& request : batch) waiting_.push_back({request.call, token});
-  // CancelWaiting may have run since the token was looked at.
-  if (!token.cancelled()) return absl::OkStatus();
-  for (const Channel::Request& request : batch) channel_->Cancel(*request.call, cancelled_);
   return absl::OkStatus();
+}
+
+void DmaMessenger::NoteWaiting(std::span<const Channel::Request> started,
+                               const DmaCancellation::Token& token) {
+  MutexLock lock(mu_);
+  for (const Channel::Request& request : started) waiting_.push_back({request.call, token});
+  // CancelWaiting may have run since the token was looked at.
+  if (!token.cancelled()) return;
+  for (const Channel::Request& request : started) channel_->Cancel(*request.call, cancelled_);
 }
 
 template <typename Direction>

@@ -26,7 +26,7 @@ class DmaMessenger {
  public:
   struct Options {
     uint32_t max_data_bytes = 0;  // Of one message; not 0.
-    absl::Duration timeout;       // Of one message, from when it is sent.
+    absl::Duration timeout;       // Of one message, to be sent and answered.
   };
 
   // Messages, at least their answers, go over `channel`.
@@ -62,8 +62,9 @@ class DmaMessenger {
                         const DmaCancellation::Token& token);
   // Sends as many of the pieces that `next` deals out as there is room for in `flight`.
   template <typename Direction>
-  absl::Status StartNext(absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
-                         const DmaCancellation::Token& token, Flight& flight);
+  absl::Status Fill(absl::FunctionRef<std::optional<typename Direction::Piece>()> next,
+                    const DmaCancellation::Token& token, Flight& flight);
+  void NoteWaiting(std::span<const Channel::Request> started, const DmaCancellation::Token& token);
   template <typename Direction>
   absl::Status Finish(Exchange& exchange);
 

@@ -1,5 +1,6 @@
 #include "server/dma/dma_messenger.h"
 
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include <array>
@@ -22,12 +23,15 @@
 #include "gtest/gtest.h"
 #include "proto_defs/base/errno_status.h"
 #include "proto_defs/transport/channel.h"
+#include "proto_defs/transport/deadline.h"
 #include "proto_defs/transport/message_stream.h"
 #include "proto_defs/transport/socket.h"
+#include "proto_defs/transport/unique_fd.h"
 #include "proto_defs/wire/command.h"
 #include "proto_defs/wire/iova.h"
 #include "server/dma/dma_cancellation.h"
 #include "server/dma_space.h"
+#include "tests/testing/fd_count.h"
 #include "tests/testing/scripted_peer.h"
 #include "tests/testing/status_matchers.h"
 
@@ -227,7 +231,7 @@ TEST_F(DmaMessengerTest, KeepsFourLongMessagesInFlight) {
   std::string into(6 * kLong, ' ');
   auto read = StartRead(Iova{0x1000}, into);
 
-  // They are sent together, so that a fifth would be there with the fourth.
+  // Reads are sent together, so that a fifth would be there with the fourth.
   std::vector<ScriptedPeer::Message> requests;
   ASSERT_NO_FATAL_FAILURE(ReceiveRequests(4, requests));
   int more = -1;
@@ -246,6 +250,29 @@ TEST_F(DmaMessengerTest, KeepsFourLongMessagesInFlight) {
   EXPECT_THAT(read.get(), IsOk());
   EXPECT_EQ(into[4 * kLong - 1], '3');
   EXPECT_EQ(into[5 * kLong], '5');
+}
+
+TEST_F(DmaMessengerTest, ClosesDescriptorsThatComeWithAnAnswer) {
+  const int before = OpenFdCount();
+  std::string into(8, ' ');
+  auto read = StartRead(Iova{0x1000}, into);
+  std::vector<ScriptedPeer::Message> requests;
+  ASSERT_NO_FATAL_FAILURE(ReceiveRequests(2, requests));
+  const std::vector<FdView> fds(100, client_->fd());
+
+  // The first one's answer is withheld.
+  ASSERT_THAT(client_->Reply(requests[1].header, Body(4, 4, "abcd"), fds), IsOk());
+  const auto closed = [this, before] {
+    int unread = 1;
+    return ::ioctl(client_->fd().get(), SIOCOUTQ, &unread) == 0 && unread == 0 &&
+           OpenFdCount() == before;
+  };
+  const Deadline enough = Deadline::In(absl::Seconds(10));
+  while (!closed() && !enough.passed()) std::this_thread::yield();
+  EXPECT_EQ(OpenFdCount(), before);
+
+  ASSERT_THAT(client_->Reply(requests[0].header, Body(0, 4, "efgh")), IsOk());
+  EXPECT_THAT(read.get(), IsOk());
 }
 
 TEST_F(DmaMessengerTest, ReturnsTheFirstErrorOnceAllAnswersAreThere) {

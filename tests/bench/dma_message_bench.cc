@@ -136,7 +136,11 @@ int Run(int argc, char** argv) {
                        {AtMost(0.2, "DmaReadMessages/64x512B", "OneAtATime/64x512B",
                                "64 pieces of 512 B by messages, beside one request at a time"),
                         AtMost(0.65, "DmaReadMessages/1MiBof64KiB", "OneAtATime/1MiBof64KiB",
-                               "1 MiB by messages of 64 KiB, beside one request at a time")});
+                               "1 MiB by messages of 64 KiB, beside one request at a time"),
+                        {.benchmark = "DmaReadMessages/1MiBof1MiB",
+                         .raw = "OneAtATime/1MiBof1MiB",
+                         .what = "1 MiB at the default limit of a message, 1 MiB: one request, "
+                                 "and there is nothing to overlap"}});
 }
 
 }  // namespace

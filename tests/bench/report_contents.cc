@@ -1,7 +1,6 @@
 #include "tests/bench/report_contents.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -122,14 +121,15 @@ PageTable RatioTable(const std::vector<BinaryResults>& all) {
       .text =
           "Of medians, as above: what a choice in the library was made by, or what a "
           "target has to be seen beside.",
-      .columns = {"benchmark", "figure", "beside"},
+      .columns = {"benchmark", "figure", "beside", "what"},
       .rows = {}};
   for (const BinaryResults& binary : all) {
     for (const TargetResult& one : binary.targets) {
       if (!BoundsText(one.target).empty()) continue;
       table.rows.push_back({{one.target.benchmark},
                             {one.figure ? FigureText(one.target, *one.figure) : "—"},
-                            {one.target.raw}});
+                            {one.target.raw},
+                            {one.target.what, CellMood::kWords}});
     }
   }
   return table;
@@ -148,48 +148,57 @@ double CounterOr(const BenchResult& result, const std::string& name, double othe
   return counter != result.counters.end() ? counter->second : otherwise;
 }
 
-std::array<Curves, 3> AllCurves() {
+Curves ThroughputCurves() {
   return {
-      Curves{
-          "bytes",
-          "throughput_bench",
-          {.title = "DMA by the device: throughput by size",
-           .text = "A device reads memory of another process in one piece, by each path; dashed is "
+      .counter = "bytes",
+      .binary = "throughput_bench",
+      .plot = {.title = "DMA by the device: throughput by size",
+               .text =
+                   "A device reads memory of another process in one piece, by each path; dashed is "
                    "what the machine gives without this library. Small pieces cost a system call, "
                    "or a message, each; large ones as many copies as the path makes, until they no "
                    "longer fit the processor's caches. Where file I/O leaves pread for "
                    "process_vm_readv its line changes from the one to the other.",
-           .x = {.title = "bytes in one transfer", .unit = PlotUnit::kBytes},
-           .y = {.title = "bytes read per second", .unit = PlotUnit::kBytesPerSecond},
-           .series = {}},
-          [](const BenchResult& result) { return CounterOr(result, "bytes_per_second", 0); }},
-      Curves{"mappings",
-             "",
-             {.title = "Cost by number of mappings",
-              .text = "What one operation costs among so many mappings of one client: a look-up of "
-                      "the server's, beside one in a bare tree; mapping and unmapping one more by "
-                      "the server alone, and by a client, with two messages. A flat line does not "
-                      "notice how many there are; a straight rise would be a search through all.",
-              .x = {.title = "mappings"},
-              .y = {.title = "time of one operation", .unit = PlotUnit::kSeconds},
-              .series = {}},
-             [](const BenchResult& result) { return result.seconds; }},
-      Curves{
-          "clients",
-          "",
-          {.title = "Rate by number of clients",
-           .text = "Register reads of all clients together, each with a socket of one server "
+               .x = {.title = "bytes in one transfer", .unit = PlotUnit::kBytes},
+               .y = {.title = "bytes read per second", .unit = PlotUnit::kBytesPerSecond},
+               .series = {}},
+      .y = [](const BenchResult& result) { return CounterOr(result, "bytes_per_second", 0); }};
+}
+
+Curves MappingCurves() {
+  return {
+      .counter = "mappings",
+      .binary = "",
+      .plot = {.title = "Cost by number of mappings",
+               .text =
+                   "What one operation costs among so many mappings of one client: a look-up of "
+                   "the server's, beside one in a bare tree; mapping and unmapping one more by "
+                   "the server alone, and by a client, with two messages. A flat line does not "
+                   "notice how many there are; a straight rise would be a search through all.",
+               .x = {.title = "mappings"},
+               .y = {.title = "time of one operation", .unit = PlotUnit::kSeconds},
+               .series = {}},
+      .y = [](const BenchResult& result) { return result.seconds; }};
+}
+
+Curves ClientCurves() {
+  return {
+      .counter = "clients",
+      .binary = "",
+      .plot = {.title = "Rate by number of clients",
+               .text =
+                   "Register reads of all clients together, each with a socket of one server "
                    "process. The processors bound the total: past as many clients as keep them "
                    "busy the line should be flat, and must not fall. Dashed are as many pairs that "
                    "send a byte to and fro.",
-           .x = {.title = "clients"},
-           .y = {.title = "reads per second",
-                 .unit = PlotUnit::kPerSecond,
-                 .scale = PlotScale::kLinear},
-           .series = {}},
-          [](const BenchResult& result) {
-            return CounterOr(result, "items_per_second", 1 / result.seconds);
-          }}};
+               .x = {.title = "clients"},
+               .y = {.title = "reads per second",
+                     .unit = PlotUnit::kPerSecond,
+                     .scale = PlotScale::kLinear},
+               .series = {}},
+      .y = [](const BenchResult& result) {
+        return CounterOr(result, "items_per_second", 1 / result.seconds);
+      }};
 }
 
 void AddPoint(const Curves& curves, const BenchResult& result, std::vector<PlotSeries>& series) {
@@ -228,8 +237,7 @@ Plot LatencyPlot(const std::vector<BinaryResults>& all) {
       .text =
           "How long reads take, by how many of them take no longer: where both sides block, and "
           "where both spin before they do; dashed is a byte that two processes send to and fro. "
-          "The "
-          "median is what a driver waits, the tail what the scheduler does now and then to all "
+          "The median is what a driver waits, the tail what the scheduler does now and then to all "
           "alike.",
       .x = {.title = "percentile", .labels = {"p50", "p90", "p99", "p99.9", "max"}},
       .y = {.title = "time of one read", .unit = PlotUnit::kSeconds},
@@ -275,11 +283,10 @@ ReportPage ReportContentsSummary(const Machine& machine, const std::vector<Binar
   const auto add = [&page](Plot plot) {
     if (!plot.series.empty()) page.sections.emplace_back(std::move(plot));
   };
-  std::array<Curves, 3> curves = AllCurves();
-  add(PlotOf(std::move(curves[0]), all));
+  add(PlotOf(ThroughputCurves(), all));
   add(LatencyPlot(all));
-  add(PlotOf(std::move(curves[1]), all));
-  add(PlotOf(std::move(curves[2]), all));
+  add(PlotOf(MappingCurves(), all));
+  add(PlotOf(ClientCurves(), all));
   if (PageTable ratios = RatioTable(all); !ratios.rows.empty()) {
     page.sections.emplace_back(std::move(ratios));
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +14,9 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -35,12 +38,18 @@ namespace {
 // At least; so that looking at the clock takes no part of the time.
 constexpr uint64_t kBatchBytes = 64 << 10;
 
-using CopyCall = std::function<bool(std::span<const std::byte> from, std::byte* to)>;
+// Returns how many bytes it copied, or -1 and errno.
+using CopyCall = std::function<ssize_t(std::span<const std::byte> from, std::byte* to)>;
 
 struct RawCopy {
   std::string name;
   CopyCall copy;
 };
+
+absl::Status CopyError(const RawCopy& raw, ssize_t copied, size_t wanted) {
+  if (copied < 0) return ErrnoStatus(errno, fmt::format("{} of {} bytes", raw.name, wanted));
+  return absl::DataLossError(fmt::format("{} copied {} bytes, want {}", raw.name, copied, wanted));
+}
 
 // The median of many batches: what else the machine does meanwhile is no limit.
 absl::StatusOr<double> MeasureCopy(const RawCopy& raw, std::span<const std::byte> from,
@@ -49,7 +58,8 @@ absl::StatusOr<double> MeasureCopy(const RawCopy& raw, std::span<const std::byte
   const uint64_t copies = std::max<uint64_t>(1, kBatchBytes / from.size());
   const auto copy_batch = [&] {
     for (uint64_t i = 0; i < copies; ++i) {
-      if (!raw.copy(from, to.data())) return ErrnoStatus(errno, raw.name);
+      const ssize_t copied = raw.copy(from, to.data());
+      if (!std::cmp_equal(copied, from.size())) return CopyError(raw, copied, from.size());
     }
     return absl::OkStatus();
   };
@@ -57,26 +67,27 @@ absl::StatusOr<double> MeasureCopy(const RawCopy& raw, std::span<const std::byte
   return static_cast<double>(copies * from.size()) / absl::ToDoubleSeconds(batches.p50);
 }
 
-bool CopyByMemcpy(std::span<const std::byte> from, std::byte* to) {
+ssize_t CopyByMemcpy(std::span<const std::byte> from, std::byte* to) {
   // Called through a pointer that the compiler does not see through: it would leave out copies
   // that nobody looks at.
   static void* (*volatile const copy)(void*, const void*, size_t) = std::memcpy;
   copy(to, from.data(), from.size());
-  return true;
+  return static_cast<ssize_t>(from.size());
 }
 
 CopyCall CopyByPread(FdView memory) {
   return [memory](std::span<const std::byte> from, std::byte* to) {
     const auto offset = static_cast<off_t>(reinterpret_cast<uintptr_t>(from.data()));
-    return ::pread(memory.get(), to, from.size(), offset) == static_cast<ssize_t>(from.size());
+    return ::pread(memory.get(), to, from.size(), offset);
   };
 }
 
 absl::Status ExchangeByte(int socket) {
   char byte = 0;
-  if (::write(socket, &byte, 1) != 1 || ::read(socket, &byte, 1) != 1) {
-    return ErrnoStatus(errno, "a byte to and fro");
-  }
+  if (::write(socket, &byte, 1) < 0) return ErrnoStatus(errno, "ping-pong: sending a byte");
+  const ssize_t got = ::read(socket, &byte, 1);
+  if (got < 0) return ErrnoStatus(errno, "ping-pong: waiting for the byte that comes back");
+  if (got == 0) return absl::UnavailableError("ping-pong: the other end closed, want a byte back");
   return absl::OkStatus();
 }
 
@@ -112,11 +123,17 @@ absl::StatusOr<LatencySummary> MeasurePingPong(const MeasurementOptions& options
   }
   UniqueFd here(fds[0]);
   const UniqueFd there(fds[1]);
-  std::thread echo([&there] {
-    char byte = 0;
-    while (::read(there.get(), &byte, 1) == 1 && ::write(there.get(), &byte, 1) == 1) {
-    }
-  });
+  std::thread echo;
+  try {
+    echo = std::thread([&there] {
+      char byte = 0;
+      while (::read(there.get(), &byte, 1) == 1 && ::write(there.get(), &byte, 1) == 1) {
+      }
+    });
+  } catch (const std::system_error& error) {
+    return ErrnoStatus(error.code().value(),
+                       "ping-pong: starting the thread that sends bytes back");
+  }
   // The end of this socket is what ends the thread.
   const absl::Cleanup join = [&] {
     here.Reset();

@@ -3,11 +3,13 @@
 //   serve_all_parts serve all-parts --socket PATH --until-eof [--busy-poll MICROSECONDS]
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -19,7 +21,7 @@
 namespace vfio_user {
 namespace {
 
-absl::Status Serve(const char* path, const ServerOptions& options) {
+absl::Status Serve(const std::string& path, const ServerOptions& options) {
   VFIO_USER_ASSIGN_OR_RETURN(std::unique_ptr<AllPartsDevice> device, AllPartsDevice::Create());
   VFIO_USER_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(options));
   VFIO_USER_RETURN_IF_ERROR(server->Listen(path, std::move(device)));
@@ -30,15 +32,31 @@ absl::Status Serve(const char* path, const ServerOptions& options) {
   return absl::OkStatus();
 }
 
-}  // namespace
-}  // namespace vfio_user
-
-int main(int argc, char** argv) {
-  if (argc < 5) return 2;
-  vfio_user::ServerOptions options;
-  if (argc == 8) options.busy_poll = absl::Microseconds(std::atoi(argv[7]));
-  const absl::Status status = vfio_user::Serve(argv[4], options);
+int Run(int argc, char** argv) {
+  CLI::App app("Serves a device that is only for tests.");
+  CLI::App* const serve = app.add_subcommand("serve");
+  app.require_subcommand(1);
+  std::string device;
+  std::string path;
+  uint32_t busy_poll_microseconds = 0;
+  serve->add_option("DEVICE", device)->required()->check(CLI::IsMember({"all-parts"}));
+  serve->add_option("--socket", path)->required();
+  serve->add_flag("--until-eof")->required();
+  serve->add_option("--busy-poll", busy_poll_microseconds);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "serve_all_parts: {}\n", error.what());
+    return 2;
+  }
+  const absl::Status status =
+      Serve(path, {.busy_poll = absl::Microseconds(busy_poll_microseconds)});
   if (status.ok()) return 0;
   fmt::print(stderr, "{}\n", status.ToString());
   return 1;
 }
+
+}  // namespace
+}  // namespace vfio_user
+
+int main(int argc, char** argv) { return vfio_user::Run(argc, argv); }

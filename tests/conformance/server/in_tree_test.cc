@@ -3,6 +3,8 @@
 // some of these processes, and on in others.
 #include <cctype>
 #include <compare>
+#include <cstddef>
+#include <future>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "fmt/format.h"
 #include "gtest/gtest.h"
 #include "proto_defs/base/status_macros.h"
 #include "tests/conformance/check.h"
@@ -35,6 +38,8 @@ struct Setting {
 
   auto operator<=>(const Setting&) const = default;
 };
+
+using Tested = std::pair<Setting, ServerCheck>;
 
 absl::StatusOr<ChildServer> StartServing(const Setting& setting) {
   if (setting.device != kAllParts) return StartServer(setting.device, setting.arguments);
@@ -89,7 +94,7 @@ SkippedEverywhere& skipped_everywhere() {
 }
 
 // One server for all checks in a setting: what one leaves behind another one finds.
-class InTreeTest : public ::testing::TestWithParam<std::pair<Setting, ServerCheck>> {
+class InTreeTest : public ::testing::TestWithParam<Tested> {
  protected:
   static void TearDownTestSuite() { servers().clear(); }
 
@@ -128,45 +133,70 @@ TEST_P(InTreeTest, Passes) {
   EXPECT_EQ(result.remark, "");
 }
 
-std::vector<std::pair<Setting, ServerCheck>> EveryCheckIn(const Setting& setting) {
-  std::vector<std::pair<Setting, ServerCheck>> all;
-  for (const ServerCheck& check : ServerChecks()) all.emplace_back(setting, check);
+std::vector<Setting> AllSettings() {
+  return {{"null"},
+          {"edu"},
+          {"dma-copy"},
+          {kAllParts},
+          {"dma-copy", {"--no-process-vm"}},
+          {"dma-copy", {"--busy-poll", "200"}},
+          {kAllParts, {"--busy-poll", "200"}}};
+}
+
+// Those that wait until the server loses its patience, which takes seconds, or all others.
+enum class Pace { kSlow, kQuick };
+
+std::vector<Tested> EveryCheckInEverySetting(Pace pace) {
+  std::vector<Tested> all;
+  for (const Setting& setting : AllSettings()) {
+    for (const ServerCheck& check : ServerChecks()) {
+      const bool slow = check.name.ends_with("loses-its-turn");
+      if (slow == (pace == Pace::kSlow)) all.emplace_back(setting, check);
+    }
+  }
   return all;
 }
 
-// Those that do not wait until the server loses its patience, which has nothing to do with its
-// device.
-std::vector<std::pair<Setting, ServerCheck>> QuickChecksIn(const Setting& setting) {
-  std::vector<std::pair<Setting, ServerCheck>> quick = EveryCheckIn(setting);
-  std::erase_if(quick,
-                [](const auto& tested) { return tested.second.name.ends_with("loses-its-turn"); });
-  return quick;
-}
-
-std::string TestName(const ::testing::TestParamInfo<std::pair<Setting, ServerCheck>>& info) {
-  std::string name(info.param.second.name);
+std::string NameOf(const Tested& tested) {
+  const auto& [setting, check] = tested;
+  std::string name = setting.device;
+  for (const std::string& argument : setting.arguments) name += argument;
+  name += fmt::format("_{}", check.name);
   for (char& c : name) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
   }
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Null, InTreeTest, ::testing::ValuesIn(EveryCheckIn({"null"})), TestName);
-INSTANTIATE_TEST_SUITE_P(Edu, InTreeTest, ::testing::ValuesIn(QuickChecksIn({"edu"})), TestName);
-INSTANTIATE_TEST_SUITE_P(DmaCopy, InTreeTest, ::testing::ValuesIn(QuickChecksIn({"dma-copy"})),
-                         TestName);
-INSTANTIATE_TEST_SUITE_P(AllParts, InTreeTest, ::testing::ValuesIn(QuickChecksIn({kAllParts})),
-                         TestName);
+INSTANTIATE_TEST_SUITE_P(Devices, InTreeTest,
+                         ::testing::ValuesIn(EveryCheckInEverySetting(Pace::kQuick)),
+                         [](const auto& tested) { return NameOf(tested.param); });
 
-INSTANTIATE_TEST_SUITE_P(DmaCopyByDescriptor, InTreeTest,
-                         ::testing::ValuesIn(QuickChecksIn({"dma-copy", {"--no-process-vm"}})),
-                         TestName);
-INSTANTIATE_TEST_SUITE_P(DmaCopySpinning, InTreeTest,
-                         ::testing::ValuesIn(QuickChecksIn({"dma-copy", {"--busy-poll", "200"}})),
-                         TestName);
-INSTANTIATE_TEST_SUITE_P(AllPartsSpinning, InTreeTest,
-                         ::testing::ValuesIn(QuickChecksIn({kAllParts, {"--busy-poll", "200"}})),
-                         TestName);
+// All at once, with a server each, since all that they do is wait.
+TEST(InTreePatienceTest, EndsInEverySetting) {
+  const std::vector<Tested> all = EveryCheckInEverySetting(Pace::kSlow);
+  std::vector<std::unique_ptr<Served>> servers;
+  for (const auto& [setting, check] : all) {
+    absl::StatusOr<std::unique_ptr<Served>> served = Serve(setting);
+    ASSERT_TRUE(served.ok()) << served.status();
+    servers.push_back(*std::move(served));
+  }
+
+  std::vector<std::future<ServerCheckResult>> results;
+  for (size_t i = 0; i < all.size(); ++i) {
+    results.push_back(std::async(std::launch::async, [&check = all[i].second, &on = *servers[i]] {
+      return RunCheck(check, on.options, on.traits);
+    }));
+  }
+
+  ASSERT_FALSE(all.empty());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const ServerCheckResult result = results[i].get();
+    EXPECT_EQ(result.outcome.kind, CheckOutcome::Kind::kPassed)
+        << NameOf(all[i]) << ": " << result.outcome.words;
+    EXPECT_EQ(result.remark, "") << NameOf(all[i]);
+  }
+}
 
 }  // namespace
 }  // namespace vfio_user

@@ -1,5 +1,5 @@
 // How the rate of transfers grows from one thread to two: in one space, and with a space and a
-// client for each thread, as devices have it.
+// client for each thread, as devices have it. Each thread has a processor of its own.
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +19,7 @@
 #include "tests/bench/lent_space.h"
 #include "tests/bench/ratio_reporter.h"
 #include "tests/bench/second_thread.h"
+#include "tests/bench/stay_on.h"
 
 namespace vfio_user {
 namespace {
@@ -38,6 +39,7 @@ RatioTarget Register(const std::string& name, size_t bytes, const Move& move) {
   benchmark::RegisterBenchmark(name.c_str(),
                                [bytes, move](benchmark::State& state) {
                                  const auto thread = static_cast<size_t>(state.thread_index());
+                                 StayOn(thread);
                                  std::vector<std::byte> buffer(bytes);
                                  for (auto _ : state) {
                                    if (!move(thread, std::span(buffer))) std::abort();

@@ -1,8 +1,7 @@
 // Register accesses of a device in another process. A read while both sides block is beside a
 // one-byte ping-pong over a socketpair between two processes, the least that any such read can
 // cost; the other ways of access are beside that read, or the instruction or system call that they
-// replace it with.
-#include <sched.h>
+// replace it with. Both sides of both benchmarks stay where they are.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,18 +24,10 @@
 #include "tests/bench/ratio_reporter.h"
 #include "tests/bench/ratio_target.h"
 #include "tests/bench/served_device.h"
+#include "tests/bench/stay_on.h"
 
 namespace vfio_user {
 namespace {
-
-// Both sides of both benchmarks stay where they are: whether the scheduler puts them on one
-// processor or on two makes more difference than anything that is measured here.
-void StayOn(int processor) {
-  cpu_set_t processors;
-  CPU_ZERO(&processors);
-  CPU_SET(processor, &processors);
-  (void)::sched_setaffinity(0, sizeof(processors), &processors);
-}
 
 // Longer than any pause between two requests here, so that nobody blocks.
 constexpr absl::Duration kBusyPoll = absl::Milliseconds(1);
@@ -44,7 +35,7 @@ constexpr absl::Duration kBusyPoll = absl::Milliseconds(1);
 struct Setup {
   const char* device = "null";
   absl::Duration busy_poll = absl::ZeroDuration();  // Of both sides.
-  int server_processor = 1;
+  size_t server_processor = 1;
 };
 
 // A device in another process, and its BAR 0.

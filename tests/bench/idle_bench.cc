@@ -1,6 +1,6 @@
 // What a client and its server, in two processes, use of the processors while neither wants
 // anything of the other: both block, at once or after they have spun for as long as they were told
-// to.
+// to; and how long that was.
 #include <time.h>
 #include <unistd.h>
 
@@ -44,8 +44,10 @@ void BM_Idle(benchmark::State& state, absl::Duration busy_poll) {
   if (!client.ok()) std::abort();
   const auto config = client->OpenRegion(RegionIndex::kConfig);
   if (!config.ok() || !config->Read<uint32_t>(0).ok()) std::abort();
-  absl::SleepFor(kSettling);
   const auto both = [&] { return ProcessorTime(::getpid()) + ProcessorTime(peer.pid()); };
+  const absl::Duration answered = both();
+  absl::SleepFor(kSettling);
+  state.counters["busy_polls"] = absl::FDivDuration(both() - answered, kBusyPoll);
   absl::Duration used = absl::ZeroDuration();
   absl::Duration idle = absl::ZeroDuration();
   for (auto _ : state) {
@@ -81,6 +83,13 @@ int main(int argc, char** argv) {
         .raw = "",
         .at_most = 0.001,
         .counter = "processors",
-        .what = "the same where both spin before they block, after that time"}},
+        .what = "the same where both spin before they block, after that time"},
+       // Each of the two for that long, and a quarter more for what they do before and after.
+       {.benchmark = "Idle/busy-polling",
+        .raw = "",
+        .at_most = 2.5,
+        .counter = "busy_polls",
+        .what = "processor time from the last reply until both block, as multiples of that for "
+                "which each may spin"}},
       {"--benchmark_repetitions=9"});
 }

@@ -75,22 +75,27 @@ BenchResult ResultOf(const std::string& name, const Runs& runs) {
   return result;
 }
 
-std::optional<double> FigureOf(const std::vector<BenchResult>& results, const std::string& name,
-                               const std::string& counter) {
-  const auto result = std::ranges::find(results, name, &BenchResult::name);
-  if (result == results.end()) return std::nullopt;
-  if (counter.empty()) return result->seconds * 1e9;
-  const auto value = result->counters.find(counter);
-  if (value == result->counters.end()) return std::nullopt;
-  return value->second;
+// What a target is about; none where that benchmark did not run.
+std::vector<double> ValuesOf(const std::map<std::string, Runs>& all, const std::string& name,
+                             const std::string& counter) {
+  const auto runs = all.find(name);
+  if (runs == all.end()) return {};
+  std::vector<double> values;
+  if (counter.empty()) {
+    for (const double seconds : runs->second.seconds) values.push_back(seconds * 1e9);
+  } else if (const auto found = runs->second.counters.find(counter);
+             found != runs->second.counters.end()) {
+    values = found->second;
+  }
+  return values;
 }
 
-TargetResult Judge(const std::vector<BenchResult>& results, const RatioTarget& target) {
-  const std::optional<double> measured = FigureOf(results, target.benchmark, target.counter);
-  const std::optional<double> raw =
-      target.raw.empty() ? std::optional(1.0) : FigureOf(results, target.raw, target.counter);
-  if (!measured || !raw) return {target, std::nullopt};
-  return {target, *measured / *raw};
+TargetResult Judge(const std::map<std::string, Runs>& all, const RatioTarget& target) {
+  const std::vector<double> measured = ValuesOf(all, target.benchmark, target.counter);
+  const std::vector<double> raw = ValuesOf(all, target.raw, target.counter);
+  if (measured.empty() || (raw.empty() && !target.raw.empty())) return {target, std::nullopt};
+  const double figure = Median(measured) / (raw.empty() ? 1 : Median(raw));
+  return {target, figure, QuartilesOf(measured, raw)};
 }
 
 }  // namespace
@@ -112,7 +117,7 @@ absl::StatusOr<BinaryResults> ParseBenchResults(std::string_view binary, std::st
   std::ranges::stable_sort(order, {}, [&](const std::string& name) { return runs[name].place; });
   for (const std::string& name : order) out.results.push_back(ResultOf(name, runs[name]));
   for (RatioTarget& target : TargetsFromJson(all["context"].value("ratio_targets", ""))) {
-    out.targets.push_back(Judge(out.results, target));
+    out.targets.push_back(Judge(runs, target));
   }
   return out;
 }

@@ -25,6 +25,7 @@ struct BenchResult {
 struct TargetResult {
   RatioTarget target;
   std::optional<double> figure;  // nullopt: a benchmark of that name did not run.
+  Quartiles quartiles = {};      // Of the figure, where there is one.
 
   bool reached() const { return figure && target.IsReached(*figure); }
 };

@@ -76,6 +76,21 @@ TEST(BenchResultsTest, JudgesRatiosAndFiguresByBothBounds) {
   EXPECT_FALSE(parsed->targets[3].reached());
 }
 
+TEST(BenchResultsTest, SaysWhatHalfOfTheRepetitionsLieBetween) {
+  const std::string targets = R"([{\"benchmark\":\"A\",\"raw\":\"B\",\"at_most\":1}])";
+  std::string runs = RunJson("B", "2");
+  for (const char* time : {"10", "2", "4", "6", "8"}) runs += "," + RunJson("A", time);
+  for (int i = 0; i < 4; ++i) runs += "," + RunJson("B", "2");
+
+  const absl::StatusOr<BinaryResults> parsed = ParseBenchResults("b", Json(targets, runs));
+
+  ASSERT_THAT(parsed, IsOk());
+  ASSERT_EQ(parsed->targets.size(), 1u);
+  EXPECT_DOUBLE_EQ(*parsed->targets[0].figure, 3);
+  EXPECT_DOUBLE_EQ(parsed->targets[0].quartiles.low, 2);
+  EXPECT_DOUBLE_EQ(parsed->targets[0].quartiles.high, 4);
+}
+
 TEST(BenchResultsTest, RejectsWhatNoBenchmarkWrote) {
   for (const char* json : {"", "{", "[]", "{}"}) {
     EXPECT_THAT(ParseBenchResults("b", json), StatusIs(absl::StatusCode::kDataLoss)) << json;

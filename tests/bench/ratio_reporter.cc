@@ -1,6 +1,5 @@
 #include "tests/bench/ratio_reporter.h"
 
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,13 +19,15 @@ std::string NameOf(const benchmark::BenchmarkName& name) {
   return out;
 }
 
-std::string Line(const RatioTarget& target, double figure) {
+std::string Line(const RatioTarget& target, double figure, const Quartiles& quartiles) {
   std::string out = target.benchmark;
   if (!target.raw.empty()) out += " / " + target.raw;
   if (!target.counter.empty()) out += ", " + target.counter;
+  out += fmt::format(": {:.3f} ({:.3f} to {:.3f})", figure, quartiles.low, quartiles.high);
+  const std::string bounds = BoundsText(target);
+  if (bounds.empty()) return out;
   const bool reached = target.IsReached(figure);
-  out += fmt::format(": {:.3f}, target {}: {}", figure, BoundsText(target),
-                     reached ? "reached" : "MISSED");
+  out += fmt::format(", target {}: {}", bounds, reached ? "reached" : "MISSED");
   if (!reached && !target.note.empty()) out += " (" + target.note + ")";
   return out;
 }
@@ -51,17 +52,18 @@ void RatioReporter::ReportRuns(const std::vector<Run>& runs) {
 }
 
 void RatioReporter::Finalize() {
-  const auto median = [this](const std::string& name,
-                             const std::string& counter) -> std::optional<double> {
+  // None where that benchmark did not run.
+  const auto values_of = [this](const std::string& name, const std::string& counter) {
     const auto values = values_.find(name);
-    if (values == values_.end() || !values->second.contains(counter)) return std::nullopt;
-    return Median(values->second.at(counter));
+    if (values == values_.end() || !values->second.contains(counter)) return std::vector<double>();
+    return values->second.at(counter);
   };
   for (const RatioTarget& target : targets_) {
-    const std::optional<double> measured = median(target.benchmark, target.counter);
-    const std::optional<double> raw =
-        target.raw.empty() ? std::optional(1.0) : median(target.raw, target.counter);
-    if (measured && raw) fmt::print("{}\n", Line(target, *measured / *raw));
+    const std::vector<double> measured = values_of(target.benchmark, target.counter);
+    const std::vector<double> raw = values_of(target.raw, target.counter);
+    if (measured.empty() || (raw.empty() && !target.raw.empty())) continue;
+    const double figure = Median(measured) / (raw.empty() ? 1 : Median(raw));
+    fmt::print("{}\n", Line(target, figure, QuartilesOf(measured, raw)));
   }
 }
 

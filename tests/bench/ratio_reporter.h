@@ -11,10 +11,10 @@
 
 namespace vfio_user {
 
-// The usual console output, and after it a line for each target: the ratio of the medians, and
-// whether it was reached. Run with --benchmark_repetitions. The targets are also in the context of
-// --benchmark_out's JSON, as a JSON text under "ratio_targets", where //tests/bench:report finds
-// them.
+// The usual console output, and after it a line for each target: the ratio of the medians, in
+// brackets its Quartiles, and whether it was reached. Run with --benchmark_repetitions. The targets
+// are also in the context of --benchmark_out's JSON, as a JSON text under "ratio_targets", where
+// //tests/bench:report finds them.
 class RatioReporter : public benchmark::ConsoleReporter {
  public:
   explicit RatioReporter(std::vector<RatioTarget> targets) : targets_(std::move(targets)) {}

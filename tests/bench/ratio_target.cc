@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -64,6 +65,17 @@ double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+Quartiles QuartilesOf(const std::vector<double>& measured, const std::vector<double>& raw) {
+  std::vector<double> figures = measured;
+  if (!raw.empty()) {
+    figures.resize(std::min(measured.size(), raw.size()));
+    std::ranges::transform(figures, raw, figures.begin(), std::divides());
+  }
+  std::ranges::sort(figures);
+  const size_t quarter = figures.size() / 4;
+  return {figures[quarter], figures[figures.size() - 1 - quarter]};
 }
 
 }  // namespace vfio_user

@@ -42,6 +42,16 @@ std::vector<RatioTarget> TargetsFromJson(std::string_view text);
 // Of at least one.
 double Median(std::vector<double> values);
 
+// What half of the repetitions lie between.
+struct Quartiles {
+  double low = 0;
+  double high = 0;
+};
+
+// Of a target's figure: each repetition as a multiple of the raw one of the same number, which both
+// have at least one of, or alone where `raw` is empty.
+Quartiles QuartilesOf(const std::vector<double>& measured, const std::vector<double>& raw);
+
 }  // namespace vfio_user
 
 #endif  // TESTS_BENCH_RATIO_TARGET_H_

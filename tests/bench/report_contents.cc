@@ -30,6 +30,7 @@ Json TargetJson(const TargetResult& result) {
   if (std::isfinite(target.at_most)) out["at_most"] = target.at_most;
   if (target.at_least > 0) out["at_least"] = target.at_least;
   out["figure"] = result.figure ? Json(*result.figure) : Json(nullptr);
+  if (result.figure) out["quartiles"] = {result.quartiles.low, result.quartiles.high};
   out["reached"] = result.reached();
   if (!target.note.empty()) out["note"] = target.note;
   if (!target.what.empty()) out["what"] = target.what;
@@ -60,6 +61,14 @@ std::string FigureText(const RatioTarget& target, double figure) {
   return figure < 1000 ? fmt::format("{:.3g}", figure) : QuantityText(figure, PlotUnit::kCount);
 }
 
+// With its quartiles.
+std::string SpreadText(const TargetResult& result) {
+  if (!result.figure) return "—";
+  return fmt::format("{} ({} to {})", FigureText(result.target, *result.figure),
+                     FigureText(result.target, result.quartiles.low),
+                     FigureText(result.target, result.quartiles.high));
+}
+
 // BoundsText with the figure's unit.
 std::string BoundsInUnits(const RatioTarget& target) {
   std::string out;
@@ -87,7 +96,7 @@ std::vector<PageCell> TargetRow(const std::string& binary, const TargetResult& r
                                : PageCell{"missed", CellMood::kBad};
   }
   return {{what},
-          {result.figure ? FigureText(target, *result.figure) : "—"},
+          {SpreadText(result)},
           {BoundsInUnits(target)},
           verdict,
           {Place(binary, target), CellMood::kWords}};
@@ -109,7 +118,8 @@ PageTable TargetTable(const std::vector<BinaryResults>& all) {
   table.text = fmt::format(
       "{} of {} reached. A figure is the median of the first benchmark's repetitions as a multiple "
       "of the second's, both taken in turns in one run: of their times, where nothing else is "
-      "named. Beside nothing, it is the median itself.",
+      "named. Beside nothing, it is the median itself. In brackets is what half of the repetitions "
+      "lie between, each beside the other's of the same number.",
       reached, table.rows.size());
   return table;
 }
@@ -127,7 +137,7 @@ PageTable RatioTable(const std::vector<BinaryResults>& all) {
     for (const TargetResult& one : binary.targets) {
       if (!BoundsText(one.target).empty()) continue;
       table.rows.push_back({{one.target.benchmark},
-                            {one.figure ? FigureText(one.target, *one.figure) : "—"},
+                            {SpreadText(one)},
                             {one.target.raw},
                             {one.target.what, CellMood::kWords}});
     }

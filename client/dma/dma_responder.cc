@@ -15,8 +15,10 @@
 
 namespace vfio_user {
 
-absl::Status DmaResponder::Answer(const IncomingCommand& command, Channel& channel) {
+absl::Status DmaResponder::Answer(IncomingCommand& command, Channel& channel) {
   const auto data = Execute(command);
+  // Before the server can know that they were refused.
+  command.fds.clear();
   if (!data.ok()) return channel.ReplyError(command.header, ToWireErrno(data.status()));
   return channel.ReplySoon(command.header, {.body = echo_, .payload = {&*data, 1}, .fds = {}});
 }

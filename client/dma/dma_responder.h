@@ -34,7 +34,7 @@ class DmaResponder {
   DmaResponder& operator=(const DmaResponder&) = delete;
 
   // Does what `command` says and replies on `channel`. An error only when the reply cannot be sent.
-  absl::Status Answer(const IncomingCommand& command, Channel& channel);
+  absl::Status Answer(IncomingCommand& command, Channel& channel);
 
  private:
   // Each returns the data that its reply carries, which is in data_.

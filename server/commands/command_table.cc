@@ -76,6 +76,8 @@ absl::Status RunCommand(ClientContext& client, IncomingCommand& command) {
   const WorkQueue::Hold hold(client.slot.work());
   const absl::Status handled = Handle(client, entry, command);
   if (handled.ok()) return handled;
+  // Before the client can know that they were refused.
+  command.fds.clear();
   (void)client.channel->ReplyError(command.header, ToWireErrno(handled));
   if (entry != nullptr && entry->after_refusal == AfterRefusal::kClose) {
     client.channel->Close(handled);

@@ -37,6 +37,12 @@ TEST(FilePoolTest, KeepsAnOpenFileOnce) {
   EXPECT_EQ(OpenFdCount(), before + 1);
 }
 
+// A kernel may be built without kcmp(), and a sandbox refuse it.
+bool HasKcmp() { return ::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) >= 0; }
+constexpr char kNoKcmp[] =
+    "kcmp(), which this is about, is not to be had in this kernel or sandbox; what is done then is "
+    "ComparesFlagsInASandboxThatRefusesKcmp's";
+
 TEST(FilePoolTest, TellsOpenFilesOfOneInodeApart) {
   FilePool pool;
 
@@ -48,9 +54,7 @@ TEST(FilePoolTest, TellsOpenFilesOfOneInodeApart) {
 
 // They may be of different memory: an exec leaves the inode.
 TEST(FilePoolTest, TellsOpenFilesOfOneInodeApartThatHaveTheSameFlags) {
-  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) < 0) {
-    GTEST_SKIP() << "kcmp() is refused here";
-  }
+  if (!HasKcmp()) GTEST_SKIP() << kNoKcmp;
   FilePool pool;
 
   const FilePool::File one = pool.Acquire(SelfMem(O_RDWR)).value();
@@ -137,9 +141,7 @@ int PoolOnAnOldKernel() {
 }
 
 TEST(FilePoolTest, AsksKcmpWhereFcntlDoesNotKnow) {
-  if (::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, 0, 0) < 0) {
-    GTEST_SKIP() << "kcmp() is refused here";
-  }
+  if (!HasKcmp()) GTEST_SKIP() << kNoKcmp;
 
   EXPECT_EXIT(std::_Exit(PoolOnAnOldKernel()), testing::ExitedWithCode(0), "");
 }

@@ -152,7 +152,8 @@ class LongBenchTest : public BenchOfServerTest {
   std::optional<ChildProcess> bench_;
 
  private:
-  // The client's, which it has from connecting on.
+  // The client's, which it has from connecting on. Looked for time and again: no descriptor becomes
+  // readable when another process begins a thread.
   bool AwaitSecondThread() const {
     const std::string tasks = fmt::format("/proc/{}/task", bench_->pid());
     const absl::Time until = absl::Now() + absl::Seconds(60);
